@@ -1,0 +1,33 @@
+# What all rules share: the sample sheet, rerun triggers, and where results live.
+import hashlib
+
+from epifoundation.samples import SampleSheet
+
+R = cfg.results_dir
+sheet = SampleSheet.read(cfg.samples, labels=cfg.labels.source, root=Path(workflow.basedir))
+
+
+wildcard_constraints:
+    atlas=sheet.pattern("atlas"),
+    sample=sheet.pattern("sample"),
+    dataset="|".join(sheet.all_datasets()),
+    seed=r"\d+",
+    protocol="|".join(cfg.benchmark.protocols),
+    variant="full|no_batch|no_chromosome",
+
+
+def params_of(section):
+    """A config section as plain data: Snakemake ignores changes of any other object."""
+    return section.model_dump(mode="json") if section is not None else None
+
+
+def code_of(*modules):
+    """Hash of the package modules a step runs, so that editing them reruns the step."""
+    package = Path(workflow.basedir, "src", "epifoundation")
+    sources = [(package / module).read_bytes() for module in modules]
+    return hashlib.sha256(b"".join(sources)).hexdigest()[:12]
+
+
+def local_or_url(location):
+    """A local path of the configuration as an input file; a URL is no input file."""
+    return [] if location is None or "://" in str(location) else str(location)

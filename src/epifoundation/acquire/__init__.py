@@ -1,0 +1,1 @@
+"""Accessions to verified files."""

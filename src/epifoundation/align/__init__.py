@@ -1,0 +1,1 @@
+"""Reads to fragments and counts, in the layout of Cell Ranger ARC."""

@@ -1,0 +1,214 @@
+"""The one typed configuration: meaning, types and ranges here, values in config.yaml."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from epifoundation.errors import ConfigError
+
+Fraction = Field(gt=0, lt=1)
+
+
+class Section(BaseModel):
+    """Part of the configuration; unknown keys are errors and values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SimulateConfig(Section):
+    """The simulated multiome; its difficulty is fixed in `epifoundation.simulate`."""
+
+    seed: int = Field(ge=0, description="Seed of everything simulated.")
+    size: Literal["demo", "small"] = Field(description="`demo` as the workflow; `small` for tests.")
+
+
+class AcquireConfig(Section):
+    """Where accessions are looked up and how files are fetched."""
+
+    catalogue: str | None = Field(
+        description="URL or folder of a file server with an `index.tsv`; for source `catalogue`."
+    )
+    parallel_downloads: int = Field(ge=1, le=16, description="Files fetched at once per sample.")
+    retries: int = Field(ge=0, description="Further attempts after a broken transfer.")
+    keep_fastq: bool = Field(description="Keep FASTQ files after alignment.")
+
+
+class ReferenceConfig(Section):
+    """The genome; each of the files is a URL or a path, gzipped or not."""
+
+    fasta: str = Field(description="Genome sequence; or the 10x reference tarball for both.")
+    annotation: str | None = Field(description="GTF; null when `fasta` is a 10x tarball.")
+    md5: str | None = Field(description="MD5 of `fasta`, checked when given.")
+    blacklist: str = Field(description="BED of regions in which no peak is kept.")
+    standard_chromosomes: list[str] = Field(
+        min_length=1, description="Chromosomes on which peaks are kept, in this order."
+    )
+    mitochondrial: str = Field(description="Name of the mitochondrial chromosome.")
+    star_index_bases: int = Field(ge=4, le=18, description="STAR's --genomeSAindexNbases.")
+
+
+class AlignConfig(Section):
+    """How reads become fragments and counts."""
+
+    engine: Literal["cellranger-arc", "open"] = Field(description="Which aligner makes outs/.")
+    cellranger_arc: str = Field(description="The cellranger-arc program, by name or path.")
+    whitelist_gex: str | None = Field(description="GEX barcodes; null: 10x ARC list of ngs-tools.")
+    whitelist_atac: str | None = Field(description="ATAC barcodes, paired by line with GEX.")
+    min_mapping_quality: int = Field(ge=0, le=60, description="Lowest MAPQ of a fragment.")
+
+
+class PeakConfig(Section):
+    """Pooled peak calling with MACS2."""
+
+    pool: Literal["atlas", "all"] = Field(description="Whose fragments are pooled.")
+    frozen: str | None = Field(description="BED of a given peak set; null: call peaks.")
+    genome_size: float = Field(gt=0, description="MACS2 -g, in base pairs.")
+    q_value: float = Field(gt=0, lt=1, description="MACS2 -q.")
+    extension_bp: int = Field(gt=0, description="MACS2 --extsize; --shift is minus half of it.")
+    keep_duplicates: str = Field(description="MACS2 --keep-dup: a number, `auto` or `all`.")
+
+
+class QcConfig(Section):
+    """The six criteria a barcode must meet to be a cell; limits themselves fail."""
+
+    min_rna_umis: float = Field(ge=0, description="More RNA UMIs than this.")
+    max_rna_umis: float = Field(gt=0, description="Fewer RNA UMIs than this.")
+    min_atac_reads: float = Field(ge=0, description="More ATAC reads than this.")
+    max_atac_reads: float = Field(gt=0, description="Fewer ATAC reads than this.")
+    atac_reads: Literal["in_peaks", "fragments"] = Field(
+        description="ATAC reads: column sum of the peak matrix, or all fragments."
+    )
+    max_nucleosome_signal: float = Field(gt=0, description="Nucleosome signal below this.")
+    nucleosome_lines: Literal["all", "signac"] = Field(
+        description="Whole file, or Signac's first 5,000 lines per barcode."
+    )
+    min_tss_enrichment: float = Field(ge=0, description="TSS enrichment above this.")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        for name in ("rna_umis", "atac_reads"):
+            if getattr(self, f"min_{name}") >= getattr(self, f"max_{name}"):
+                message = f"min_{name} must be below max_{name}"
+                raise ValueError(message)
+        return self
+
+
+class ClusterConfig(Section):
+    """Latent spaces, weighted nearest neighbours, Louvain."""
+
+    n_variable_genes: int | None = Field(description="Most variable genes kept; null: all genes.")
+    n_pcs: int = Field(ge=2, description="RNA principal components.")
+    n_lsi: int = Field(ge=2, description="ATAC LSI components; the first is dropped as depth.")
+    n_neighbors: int = Field(ge=2, description="Neighbours of a cell (Seurat k.nn).")
+    neighbor_range: int = Field(ge=2, description="Candidates per modality (Seurat knn.range).")
+    small_samples: bool = Field(
+        description="Lower neighbor_range to cells - 1 where there are fewer (not Seurat)."
+    )
+    resolution: float = Field(gt=0, description="Louvain resolution.")
+    seed: int = Field(ge=0, description="Seed of the approximate steps.")
+
+
+class LabelConfig(Section):
+    """Where cell types come from."""
+
+    source: Literal["disco_wnn", "published", "none"] = Field(
+        description="Spearman with DISCO profiles; `obs['cell_type']` of the files; or no labels."
+    )
+    profiles: str | None = Field(description="URL or path of the profiles TSV/CSV (DISCO getRef).")
+    n_genes: int = Field(ge=10, description="Most variable genes of the tissue's profiles used.")
+    min_shared_genes: int = Field(ge=1, description="Fewest genes shared with the profiles.")
+    min_margin: float = Field(ge=0, description="Below it a cluster stays `unassigned`.")
+
+
+class AtlasConfig(Section):
+    """Splits of cells; random over cells within a data set, by (seed, data set)."""
+
+    validation_fraction: float = Fraction
+    test_fraction: float = Fraction
+
+
+class ModelConfig(Section):
+    """The network (paper section 3.3, Table 5)."""
+
+    n_layers: int = Field(ge=1, description="Transformer blocks.")
+    n_heads: int = Field(ge=1, description="Attention heads.")
+    d_model: int = Field(ge=4, description="Embedding width d_m.")
+    d_feedforward: int = Field(ge=4, description="Hidden width of a block.")
+    dropout: float = Field(ge=0, lt=1, description="Dropout.")
+    max_peaks: int = Field(ge=2, description="L_peak: peaks read of a cell, [CLS] not counted.")
+    max_genes: int = Field(ge=2, description="L_gene: genes supervised of a cell.")
+
+    @model_validator(mode="after")
+    def _heads(self) -> Self:
+        if self.d_model % self.n_heads:
+            message = f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}"
+            raise ValueError(message)
+        return self
+
+
+class TrainConfig(Section):
+    """One training stage."""
+
+    epochs: int = Field(ge=1, description="Passes over the training cells.")
+    learning_rate: float = Field(gt=0, description="Peak learning rate.")
+    min_learning_rate: float = Field(ge=0, description="Learning rate at the end of the cosine.")
+    warmup_fraction: float = Field(ge=0, lt=1, description="Share of updates spent warming up.")
+    cells_per_minibatch: int = Field(ge=1, description="Cells of a micro-batch, on average.")
+    accumulation_steps: int = Field(ge=1, description="Micro-batches per update.")
+    clip_norm: float = Field(gt=0, description="Largest norm of the gradient.")
+    precision: Literal["bf16", "fp32"] = Field(description="Autocast precision on a GPU.")
+    patience: int = Field(ge=1, description="Epochs without a better validation before stopping.")
+
+
+class BenchmarkConfig(Section):
+    """What is compared, where, and how often."""
+
+    seeds: list[int] = Field(min_length=1, description="Splits and trainings, one of each a seed.")
+    protocols: list[Literal["paper"]] = Field(min_length=1, description="How cells are split.")
+    integration: list[str] = Field(description="Embedding baselines of Table 1.")
+    annotation: list[str] = Field(description="Annotation controls beside Table 2.")
+    expression: list[str] = Field(description="Expression baselines of Table 3.")
+    integration_datasets: list[str] = Field(description="Data sets of Table 1.")
+    ablation_datasets: list[str] = Field(description="Data sets of Table 4.")
+    heatmap_figures: dict[str, list[str]] = Field(description="Figure: data sets of its heat-maps.")
+    umap_figures: dict[str, list[str]] = Field(description="Figure: data sets of its UMAPs.")
+    n_bins: int = Field(ge=3, le=256, description="Expression levels, zero included.")
+    liger_python: str = Field(description="Python of the environment that has pyliger.")
+    printed_comparable: bool = Field(
+        description="Data, split and labels are the paper's, so that a number can be reproduced."
+    )
+
+
+class Config(Section):
+    """Everything config.yaml says."""
+
+    results_dir: str = Field(description="Folder of all results of this run.")
+    samples: Path = Field(description="Sample sheet, one library per row.")
+    simulate: SimulateConfig | None = Field(description="Simulate the inputs first; null: no.")
+    acquire: AcquireConfig
+    reference: ReferenceConfig
+    align: AlignConfig
+    peaks: PeakConfig
+    qc: QcConfig | None = Field(description="null keeps every barcode of the matrices.")
+    cluster: ClusterConfig
+    labels: LabelConfig
+    atlas: AtlasConfig
+    model: ModelConfig
+    pretrain: TrainConfig
+    finetune_cell_type: TrainConfig
+    finetune_expression: TrainConfig
+    benchmark: BenchmarkConfig
+
+
+def load_config(raw: Mapping[str, Any]) -> Config:
+    """Validate the raw configuration, reporting every mistake at once."""
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        mistakes = [
+            f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})"
+            for e in error.errors()
+        ]
+        raise ConfigError("\n".join(["The configuration is not valid:", *mistakes])) from None

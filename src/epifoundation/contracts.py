@@ -1,0 +1,200 @@
+"""What the files between two steps hold; checked by the step that writes and the one that reads."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from epifoundation.errors import ContractError
+from epifoundation.files import whole
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """A TSV or Parquet file (by suffix): its columns with their dtypes, and what identifies a row.
+
+    `dtypes` maps a column to `str`, `int64`, `float64` or `bool`. Columns in `nullable` may be
+    empty. `key` columns together are unique. `ranges` gives inclusive limits of numbers.
+    """
+
+    made_by: str
+    key: tuple[str, ...]
+    dtypes: dict[str, str]
+    nullable: tuple[str, ...] = ()
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    allowed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def read(self, path: Path | str) -> pd.DataFrame:
+        """Return the table at `path`, or say what is wrong with it."""
+        if Path(path).suffix == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            text = [name for name, dtype in self.dtypes.items() if dtype == "str"]
+            table = pd.read_csv(
+                path,
+                sep="\t",
+                comment="#",
+                dtype=dict.fromkeys(text, str),
+                keep_default_na=False,
+                na_values={name: [""] for name in self.dtypes if name not in text},
+            )
+        self.check(table, path)
+        return table
+
+    def write(self, table: pd.DataFrame, path: Path | str) -> None:
+        """Write the table whole, unless it breaks this contract."""
+        self.check(table, path)
+        with whole(path) as partial:
+            if Path(path).suffix == ".parquet":
+                table.to_parquet(partial, index=False)
+            else:
+                table.to_csv(partial, sep="\t", index=False)
+
+    def check(self, table: pd.DataFrame, path: Path | str) -> None:
+        """Raise ContractError with every breach, each counted and with an example."""
+        problems = []
+        for column, dtype in self.dtypes.items():
+            if column not in table:
+                problems.append(
+                    f"column {column!r} is missing (found {', '.join(map(str, table))})"
+                )
+                continue
+            values = table[column]
+            if not _has_dtype(values, dtype):
+                problems.append(f"column {column!r} is {values.dtype}, expected {dtype}")
+                continue
+            empty = values.isna() | (values == "") if dtype == "str" else values.isna()
+            if column not in self.nullable and empty.any():
+                problems.append(
+                    f"column {column!r} is empty in {empty.sum()} of {len(table)} rows"
+                    f" (first: row {int(np.flatnonzero(empty)[0]) + 1})"
+                )
+            if column in self.ranges:
+                low, high = self.ranges[column]
+                outside = ~empty & ~values.between(low, high)
+                if outside.any():
+                    problems.append(
+                        f"column {column!r} is outside {low}..{high} in {outside.sum()} of"
+                        f" {len(table)} rows (first: {values[outside].iloc[0]})"
+                    )
+            if column in self.allowed:
+                strange = ~empty & ~values.isin(self.allowed[column])
+                if strange.any():
+                    problems.append(
+                        f"column {column!r} has {values[strange].iloc[0]!r};"
+                        f" allowed: {', '.join(self.allowed[column])}"
+                    )
+        if self.key and set(self.key) <= set(table.columns):
+            repeated = table.duplicated(list(self.key))
+            if repeated.any():
+                example = " ".join(map(str, table.loc[repeated, list(self.key)].iloc[0]))
+                what = "+".join(self.key)
+                problems.append(
+                    f"{repeated.sum()} of {len(table)} {what} repeat (first: {example})"
+                )
+        if problems:
+            details = "\n".join(f"  - {problem}" for problem in problems)
+            message = f"{path} breaks its contract:\n{details}\nIt is made by {self.made_by}."
+            raise ContractError(message)
+
+
+def _has_dtype(values: pd.Series, dtype: str) -> bool:
+    if dtype == "str":
+        return bool(pd.api.types.is_string_dtype(values) or values.isna().all())
+    if dtype == "float64":
+        return bool(pd.api.types.is_float_dtype(values) or pd.api.types.is_integer_dtype(values))
+    if dtype == "int64":
+        return bool(pd.api.types.is_integer_dtype(values))
+    return str(values.dtype) == dtype
+
+
+MANIFEST = Table(
+    made_by="rule resolve",
+    key=("file",),
+    dtypes={
+        "file": "str",  # name on disk, `<library>_<lane>_<read>.fastq.gz`
+        "url": "str",
+        "bytes": "int64",
+        "md5": "str",
+        "library": "str",
+        "lane": "str",
+        "read": "str",  # R1 R2 R3 as Cell Ranger ARC names them: ATAC R2 is the barcode read
+    },
+    ranges={"bytes": (1, 2**50)},
+    allowed={"library": ("gex", "atac"), "read": ("R1", "R2", "R3", "I1")},
+)
+BARCODE_METRICS = Table(
+    made_by="rule measure_barcodes",
+    key=("barcode",),
+    dtypes={
+        "barcode": "str",
+        "n_rna_umis": "int64",
+        "n_genes": "int64",
+        "n_fragments": "int64",
+        "n_atac_in_peaks": "int64",
+        "nucleosome_signal": "float64",  # NaN: no fragment below 294 bp
+        "tss_enrichment": "float64",
+        "frac_in_peaks": "float64",
+        "frac_in_blacklist": "float64",
+        "frac_mitochondrial": "float64",
+    },
+    nullable=(
+        "nucleosome_signal",
+        "tss_enrichment",
+        "frac_in_peaks",
+        "frac_in_blacklist",
+        "frac_mitochondrial",
+    ),
+)
+QC_FUNNEL = Table(
+    made_by="rule filter_cells",
+    key=("criterion",),
+    dtypes={"criterion": "str", "n_barcodes": "int64", "n_removed": "int64"},
+)
+LABELS = Table(
+    made_by="rule label",
+    key=("barcode",),
+    dtypes={
+        "barcode": "str",  # `<sample>#<barcode>` inside the workflow
+        "cluster": "str",
+        "cell_type": "str",
+        "score": "float64",
+        "margin": "float64",
+        "runner_up": "str",
+    },
+    nullable=("runner_up", "score", "margin"),
+)
+SPLIT = Table(
+    made_by="rule split",
+    key=("cell",),
+    dtypes={"cell": "str", "split": "str"},
+    allowed={"split": ("train", "validation", "test")},
+)
+CELL_TYPE_PREDICTIONS = Table(
+    made_by="rule predict or a baseline",
+    key=("cell",),
+    dtypes={"cell": "str", "predicted_cell_type": "str"},  # and `score:<type>` columns, softmax
+)
+METRICS = Table(
+    made_by="rule score",
+    key=("atlas", "dataset", "protocol", "task", "method", "seed", "metric"),
+    dtypes={
+        "atlas": "str",
+        "dataset": "str",
+        "protocol": "str",
+        "task": "str",  # integration annotation expression ablation
+        "method": "str",
+        "seed": "int64",
+        "metric": "str",
+        "value": "float64",  # empty with a `note` that says why
+        "n_cells": "int64",  # test cells
+        "fit_on": "str",  # fit | all cells, unlabelled
+        "labels_seen": "str",  # none | train | test
+        "label_source": "str",
+        "note": "str",
+    },
+    nullable=("value", "note"),
+)

@@ -1,0 +1,1 @@
+"""Fragments and counts to the labelled atlas and its token store."""

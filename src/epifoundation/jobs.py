@@ -1,0 +1,30 @@
+"""The frame around one job: its log, its progress, and how its errors read."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from epifoundation.errors import EpiFoundationError
+
+
+@contextmanager
+def job(log: str) -> Iterator[None]:
+    """Log this job to `log`; end it with one line for a user's error, a traceback for ours."""
+    logging.basicConfig(
+        filename=log,
+        filemode="w",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.captureWarnings(capture=True)
+    try:
+        yield
+    except EpiFoundationError as error:
+        logging.getLogger(__name__).error("%s", error)
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(1)
+    except Exception:
+        logging.getLogger(__name__).exception("unexpected error, please report it")
+        sys.stderr.write(f"error: unexpected failure, see {log}\n")
+        sys.exit(1)

@@ -1,0 +1,90 @@
+"""Paired RNA and ATAC of one set of cells, as h5mu; checked when read and when written."""
+
+from pathlib import Path
+
+import anndata as ad
+import mudata as md
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from epifoundation.errors import ContractError
+from epifoundation.files import whole
+
+md.set_options(pull_on_update=False)  # shared columns live in the global obs, once
+
+PEAK_COLUMNS = ("chrom", "start", "end")
+
+
+def multiome(rna: ad.AnnData, atac: ad.AnnData, obs: pd.DataFrame | None = None) -> md.MuData:
+    """Join two AnnData of the same cells, in the same order.
+
+    `rna` is cells × genes with `var["gene_id"]`; `atac` cells × peaks with `var` columns `chrom`,
+    `start`, `end` (0-based, half-open). Per sample `X` holds integer counts (CSR); of an assembled
+    data set `layers["counts"]` does, while `X` is log-normalised RNA and binary ATAC. `obs` holds
+    what is said of a cell once, for both modalities.
+    """
+    joined = md.MuData({"rna": rna, "atac": atac})
+    if obs is not None:
+        joined.obs = obs.loc[joined.obs_names].copy()
+    return joined
+
+
+def read_multiome(path: Path | str, *, needs_obs: tuple[str, ...] = ()) -> md.MuData:
+    """Return the multiome at `path`, whose global obs must have the columns `needs_obs`."""
+    try:
+        joined = md.read_h5mu(path)
+    except (OSError, KeyError) as error:
+        message = f"{path} cannot be read as h5mu ({error}). Remake it, or check the download."
+        raise ContractError(message) from error
+    check_multiome(joined, str(path), needs_obs=needs_obs)
+    return joined
+
+
+def write_multiome(joined: md.MuData, path: Path | str) -> None:
+    """Write the multiome whole, unless it breaks the contract."""
+    check_multiome(joined, str(path))
+    with whole(path) as partial:
+        joined.write_h5mu(partial, compression="lzf")
+
+
+def counts_of(part: ad.AnnData) -> sparse.csr_matrix:
+    """Return the integer counts of a modality, wherever they are kept."""
+    return part.layers.get("counts", part.X)
+
+
+def check_multiome(joined: md.MuData, where: str, *, needs_obs: tuple[str, ...] = ()) -> None:
+    """Raise ContractError with every breach of the contract in `multiome`."""
+    missing = [name for name in ("rna", "atac") if name not in joined.mod]
+    if missing:
+        message = f"{where} has no modality {' and '.join(missing)} (found {', '.join(joined.mod)})"
+        raise ContractError(message)
+    rna, atac = joined["rna"], joined["atac"]
+    problems = []
+    for name, part in (("rna", rna), ("atac", atac)):
+        if not part.obs_names.is_unique:
+            repeated = part.obs_names[part.obs_names.duplicated()]
+            problems.append(f"{len(repeated)} {name} barcodes repeat (first: {repeated[0]})")
+        counts = counts_of(part)
+        if not sparse.issparse(counts):
+            problems.append(f"{name} counts are a {type(counts).__name__}, expected sparse")
+        elif counts.nnz and not np.array_equal(counts.data, np.floor(counts.data)):
+            problems.append(f"{name} counts hold fractions (normalised already?)")
+    if not rna.obs_names.equals(atac.obs_names):
+        apart = rna.obs_names.symmetric_difference(atac.obs_names)
+        detail = (
+            f"{len(apart)} are in one of the two only (first: {apart[0]})"
+            if len(apart)
+            else "they are the same in another order"
+        )
+        problems.append(f"barcodes of rna ({rna.n_obs}) and atac ({atac.n_obs}) differ: {detail}")
+    lacking = [column for column in PEAK_COLUMNS if column not in atac.var]
+    if lacking:
+        problems.append(f"atac var lacks {', '.join(lacking)}")
+    lacking = [column for column in needs_obs if column not in joined.obs]
+    if lacking:
+        problems.append(f"obs lacks {', '.join(lacking)}")
+    if problems:
+        details = "\n".join(f"  - {problem}" for problem in problems)
+        message = f"{where} is not a usable multiome:\n{details}"
+        raise ContractError(message)

@@ -1,0 +1,156 @@
+"""The sample sheet: which libraries, in which atlas, in which role."""
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from epifoundation.errors import ConfigError
+
+ATLAS_DATASET = "ALLTissue"  # the paper's name for the held-out cells of the atlas itself
+COLUMNS = (
+    "sample",  # one library; letters, digits, `_`, `-`, `.`
+    "atlas",  # atlas it belongs to; own vocabulary, pretraining and table rows
+    "role",  # atlas | evaluation
+    "dataset",  # name of the evaluation set; empty for atlas samples
+    "tissue",
+    "batch",  # experimental batch; empty: `obs["batch"]` of the matrices, else the sample
+    "donor",  # empty: unknown
+    "disco_atlas",  # DISCO atlas whose profiles label the clusters
+    "entry",  # fastq | fragments | matrices
+    "source",  # of accessions: GEO | ENCODE | catalogue
+    "rna",  # accession, or URL/path of counts (10x .h5, .h5ad; .h5mu holds both)
+    "atac",  # accession, or URL/path of fragments.tsv.gz or a peak matrix .h5ad
+    "caution",  # what a reader of the results must know; `assumed` marks a choice of ours
+)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+ALLOWED = {
+    "role": ("atlas", "evaluation"),
+    "entry": ("fastq", "fragments", "matrices"),
+    "source": ("", "GEO", "ENCODE", "catalogue"),
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of the sheet; see COLUMNS."""
+
+    sample: str
+    atlas: str
+    role: str
+    dataset: str
+    tissue: str
+    batch: str
+    donor: str
+    disco_atlas: str
+    entry: str
+    source: str
+    rna: str
+    atac: str
+    caution: str
+
+
+@dataclass(frozen=True)
+class SampleSheet:
+    """All samples, in the order of the file."""
+
+    rows: tuple[Sample, ...]
+
+    @classmethod
+    def read(cls, path: Path | str, *, labels: str, root: Path) -> Self:
+        """Read and check the sheet; all mistakes are reported at once.
+
+        A relative `path` that does not exist here is taken from `root` (the checkout). `labels` is
+        the configured label source: `disco_wnn` needs a DISCO atlas for every sample.
+        """
+        found = Path(path) if Path(path).exists() else root / path
+        if not found.exists():
+            message = f"samples: {path} does not exist (looked here and in {root})"
+            raise ConfigError(message)
+        with found.open(newline="") as handle:
+            lines = (line for line in handle if not line.startswith("#"))
+            reader = csv.DictReader(lines, delimiter="\t")
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                message = f"{found}: column {', '.join(missing)} is missing (tab-separated?)"
+                raise ConfigError(message)
+            rows = tuple(Sample(**{c: (row[c] or "").strip() for c in COLUMNS}) for row in reader)
+        mistakes = _mistakes(rows, labels)
+        if mistakes:
+            raise ConfigError("\n".join([f"{found} is not valid:", *mistakes]))
+        return cls(rows)
+
+    def select(
+        self, *, atlas: str | None = None, entry: str | None = None, role: str | None = None
+    ) -> list[Sample]:
+        """Return the samples with the given values, in order."""
+        wanted = {"atlas": atlas, "entry": entry, "role": role}
+        return [
+            row
+            for row in self.rows
+            if all(value is None or getattr(row, name) == value for name, value in wanted.items())
+        ]
+
+    def one(self, sample: str, atlas: str | None = None) -> Sample:
+        """Return the row of a sample (of an atlas, where a sample is in several)."""
+        return next(r for r in self.rows if r.sample == sample and atlas in (None, r.atlas))
+
+    def atlases(self) -> list[str]:
+        """Return the atlases in order of appearance."""
+        return list(dict.fromkeys(row.atlas for row in self.rows))
+
+    def datasets(self, atlas: str) -> list[str]:
+        """Return the data sets of an atlas: itself, then its evaluation sets."""
+        sets = dict.fromkeys(r.dataset for r in self.select(atlas=atlas, role="evaluation"))
+        return [ATLAS_DATASET, *sets]
+
+    def all_datasets(self) -> list[str]:
+        """Return every data set name over all atlases, once."""
+        return list(
+            dict.fromkeys(name for atlas in self.atlases() for name in self.datasets(atlas))
+        )
+
+    def members(self, atlas: str, dataset: str) -> list[Sample]:
+        """Return the samples of a data set."""
+        if dataset == ATLAS_DATASET:
+            return self.select(atlas=atlas, role="atlas")
+        return [r for r in self.select(atlas=atlas, role="evaluation") if r.dataset == dataset]
+
+    def pattern(self, column: str) -> str:
+        """Return a regular expression that matches the values of a column and nothing else."""
+        return "|".join(re.escape(v) for v in dict.fromkeys(getattr(r, column) for r in self.rows))
+
+
+def _mistakes(rows: tuple[Sample, ...], labels: str) -> list[str]:
+    mistakes = [] if rows else ["  no sample is listed"]
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        where = f"  {row.sample or '(no name)'}:"
+        if not NAME.fullmatch(row.sample):
+            mistakes.append(f"{where} a sample name has letters, digits, `_`, `-` and `.` only")
+        for name in ("atlas", "tissue", "rna", "atac"):
+            if not getattr(row, name):
+                mistakes.append(f"{where} {name} is empty")
+        mistakes += [
+            f"{where} {name} is {getattr(row, name)!r}, allowed: {', '.join(filter(None, values))}"
+            for name, values in ALLOWED.items()
+            if getattr(row, name) not in values
+        ]
+        if row.entry == "fastq" and not row.source:
+            mistakes.append(f"{where} entry fastq needs a source (GEO, ENCODE or catalogue)")
+        if row.role == "evaluation" and not row.dataset:
+            mistakes.append(f"{where} an evaluation sample needs the name of its dataset")
+        if row.dataset == ATLAS_DATASET:
+            mistakes.append(f"{where} {ATLAS_DATASET} names the atlas's own held-out cells")
+        if labels == "disco_wnn" and not row.disco_atlas:
+            mistakes.append(f"{where} labelling needs disco_atlas for tissue {row.tissue!r}")
+        if (row.atlas, row.sample) in seen:
+            mistakes.append(f"{where} is listed twice in atlas {row.atlas}")
+        seen.add((row.atlas, row.sample))
+    mistakes += [
+        f"  atlas {atlas!r} has no sample of role `atlas`"
+        for atlas in dict.fromkeys(row.atlas for row in rows)
+        if not any(r.role == "atlas" for r in rows if r.atlas == atlas)
+    ]
+    return mistakes

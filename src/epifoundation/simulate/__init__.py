@@ -1,0 +1,1 @@
+"""A simulated multiome with planted truth."""
