@@ -38,8 +38,12 @@ class AcquireConfig(Section):
 class ReferenceConfig(Section):
     """The genome; each of the files is a URL or a path, gzipped or not."""
 
-    fasta: str = Field(description="Genome sequence; or the 10x reference tarball for both.")
-    annotation: str | None = Field(description="GTF; null when `fasta` is a 10x tarball.")
+    fasta: str | None = Field(
+        description="Genome sequence, or the 10x reference tarball; null where nothing is aligned."
+    )
+    annotation: str | None = Field(
+        description="GTF; null when `fasta` is a 10x tarball, or for no TSS enrichment."
+    )
     md5: str | None = Field(description="MD5 of `fasta`, checked when given.")
     blacklist: str = Field(description="BED of regions in which no peak is kept.")
     standard_chromosomes: list[str] = Field(
@@ -84,7 +88,9 @@ class QcConfig(Section):
     nucleosome_lines: Literal["all", "signac"] = Field(
         description="Whole file, or Signac's first 5,000 lines per barcode."
     )
-    min_tss_enrichment: float = Field(ge=0, description="TSS enrichment above this.")
+    min_tss_enrichment: float | None = Field(
+        ge=0, description="TSS enrichment above this; null: not applied."
+    )
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:
