@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from epifoundation.errors import ConfigError
 
-Fraction = Field(gt=0, lt=1)
-
 
 class Section(BaseModel):
     """Part of the configuration; unknown keys are errors and values never change."""
@@ -131,8 +129,8 @@ class LabelConfig(Section):
 class AtlasConfig(Section):
     """Splits of cells; random over cells within a data set, by (seed, data set)."""
 
-    validation_fraction: float = Fraction
-    test_fraction: float = Fraction
+    validation_fraction: float = Field(gt=0, lt=1, description="Share of cells for validation.")
+    test_fraction: float = Field(gt=0, lt=1, description="Share of cells held out for testing.")
 
 
 class ModelConfig(Section):

@@ -1,0 +1,65 @@
+"""What the workflow would do, without doing it."""
+
+import time
+
+import pytest
+
+
+def test_the_papers_run_is_planned_quickly_offline_and_whole(snakemake):
+    start = time.monotonic()
+    run = snakemake("-n", "--quiet", "rules")
+    seconds = time.monotonic() - start
+    assert run.code == 0, run.output[-3000:]
+    jobs = run.jobs()
+    assert jobs["resolve"] == jobs["download"] == jobs["align_cellranger_arc"] == 45
+    assert jobs["count"] == jobs["filter_cells"] == jobs["cluster"] == 45
+    assert "checkpoint" not in run.output.lower()
+    assert seconds < 15
+
+
+def test_the_miniatlas_alone_needs_no_training(snakemake):
+    run = snakemake("-n", "--quiet", "rules", "miniatlas")
+    assert run.code == 0, run.output[-3000:]
+    assert "call_peaks" in run.jobs()
+    assert not {"pretrain", "tables", "figures"} & run.jobs().keys()
+
+
+def test_one_more_sample_adds_its_branch_and_what_follows_the_peaks(snakemake, tmp_path, root):
+    sheet = (root / "config/samples.tsv").read_text()
+    first = next(line for line in sheet.splitlines() if "\tatlas\t" in line)
+    more = tmp_path / "samples.tsv"
+    more.write_text(f"{sheet.rstrip()}\nmy_sample\t{first.split(chr(9), 1)[1]}\n")
+    run = snakemake("-n", "--quiet", "rules", "--config", f"samples={more}")
+    assert run.code == 0, run.output[-3000:]
+    assert run.jobs()["download"] == 46
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        pytest.param("qc={min_rna_umi: 3}", "qc.min_rna_umi: Extra inputs", id="misspelt key"),
+        pytest.param("qc={min_rna_umis: 30000}", "min_rna_umis must be below", id="crossed"),
+        pytest.param("align={engine: bowtie}", "align.engine", id="unknown engine"),
+        pytest.param("samples=nowhere.tsv", "nowhere.tsv does not exist", id="no sheet"),
+        pytest.param("peaks={q_value: null}", "peaks.q_value", id="emptied key"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_line(snakemake, setting, message):
+    run = snakemake("-n", "--config", setting)
+    assert run.code != 0
+    assert message in run.output
+    assert "Traceback" not in run.output
+
+
+def test_a_wrong_sheet_names_every_mistake_at_once(snakemake, tmp_path, root):
+    lines = (root / "config/samples.tsv").read_text().splitlines()
+    header = next(i for i, line in enumerate(lines) if line.startswith("sample\t"))
+    spaced = lines[header + 1].replace(lines[header + 1].split("\t")[0], "my sample", 1)
+    repeated = lines[header + 2]
+    wrong = tmp_path / "samples.tsv"
+    wrong.write_text("\n".join([*lines[: header + 1], spaced, repeated, repeated]))
+    run = snakemake("-n", "--config", f"samples={wrong}")
+    assert run.code != 0
+    assert "my sample: a sample name has letters" in run.output
+    assert "is listed twice" in run.output
+    assert "Traceback" not in run.output

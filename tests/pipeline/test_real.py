@@ -1,0 +1,64 @@
+"""The workflow on real cells."""
+
+import mudata
+import numpy as np
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.slow
+MARKERS = {
+    "T": ("CD3E", "CD3D", "IL7R"),
+    "B": ("MS4A1", "CD79A"),
+    "myeloid": ("LYZ", "CD14", "S100A8"),
+}
+
+
+def test_real_blood_from_fragments_to_clusters(shared, snakemake, root):
+    run = snakemake("--configfile", "config/pbmc_fragments_real.yaml", "--", "clusters")
+    assert run.code == 0, run.output[-4000:]
+    results = root / "results-pbmc-fragments"
+    mudata.set_options(pull_on_update=False)
+    cells = mudata.read_h5mu(results / "labels/pbmc/pbmc_1k/clustered.h5mu")
+
+    original = mudata.read_h5mu(shared / "data/pbmc_multiome_fragments/test_rna_atac.h5mu")
+    windows = original["atac"].var_names.str.extract(r"(chr\w+)[:-](\d+)-(\d+)")
+    starts, ends = windows[1].astype(int), windows[2].astype(int)
+    peaks = cells["atac"].var
+    fragments = pd.read_csv(
+        shared / "data/pbmc_multiome_fragments/test_rna_atac_fragments.tsv.gz",
+        sep="\t",
+        comment="#",
+        names=["chrom", "start", "end", "barcode", "count"],
+    )
+    covered = fragments.groupby("chrom").agg(start=("start", "min"), end=("end", "max"))
+    assert set(peaks["chrom"]) <= set(covered.index)
+    near = [
+        bool(((windows[0] == c) & (starts - 5_000 < e) & (ends + 5_000 > s)).any())
+        for c, s, e in zip(peaks["chrom"], peaks["start"], peaks["end"], strict=True)
+    ]
+    assert np.mean(near) > 0.9
+
+    counts = cells["rna"].layers.get("counts", cells["rna"].X)
+    expressed = pd.DataFrame(
+        counts.toarray(), index=cells.obs_names, columns=cells["rna"].var_names
+    )
+    clusters = cells.obs["cluster"].astype(str)
+    for name, genes in MARKERS.items():
+        present = [gene for gene in genes if gene in expressed]
+        assert present, f"no {name} marker among {list(expressed)}"
+        share = (expressed[present].sum(axis=1) > 0).groupby(clusters).mean()
+        assert share.max() > 0.6, f"{name}: {share.to_dict()}"
+        assert share.max() > 3 * share.min(), f"{name}: {share.to_dict()}"
+
+
+def test_real_marrow_to_tables(shared, snakemake, root):
+    run = snakemake("--configfile", "config/bmmc_real.yaml", "--", "tables")
+    assert run.code == 0, run.output[-4000:]
+    metrics = pd.read_csv(root / "results-bmmc/metrics.tsv", sep="\t")
+    annotation = metrics[metrics["task"] == "annotation"]
+    assert set(annotation["atlas"]) == {"bmmc_B", "bmmc_D"}
+    wanted = {"epifoundation", "majority", "depth_only", "lsi_logistic"}
+    assert wanted <= set(annotation["method"])
+    same_cells = annotation.groupby("atlas")["n_cells"].nunique()
+    assert (same_cells == 1).all()
+    assert (root / "results-bmmc/tables/table2.md").read_text().count("epifoundation") >= 2

@@ -1,0 +1,57 @@
+import pytest
+import yaml
+from pydantic import BaseModel
+from snakemake.utils import update_config
+
+from epifoundation.config import Config, load_config
+from epifoundation.errors import ConfigError
+
+OVERLAYS = ("demo", "bmmc_real", "pbmc_fragments_real")
+
+
+@pytest.fixture
+def shipped(root):
+    return yaml.safe_load((root / "config.yaml").read_text())
+
+
+def test_the_shipped_configuration_is_the_papers(shipped):
+    cfg = load_config(shipped)
+    model = cfg.model
+    assert (model.n_layers, model.n_heads, model.d_model) == (6, 8, 512)  # Table 5
+    assert (model.max_peaks, model.max_genes, model.dropout) == (12_000, 8_000, 0.15)
+    train = cfg.pretrain
+    assert (train.epochs, train.learning_rate) == (140, 1e-4)
+    assert (train.accumulation_steps, train.cells_per_minibatch) == (20, 8)
+    qc = cfg.qc
+    assert (qc.min_rna_umis, qc.max_rna_umis) == (1_000, 25_000)  # A.0.2
+    assert (qc.min_atac_reads, qc.max_atac_reads) == (1_000, 100_000)
+    assert (qc.max_nucleosome_signal, qc.min_tss_enrichment) == (2, 1)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_overlays_are_valid(shipped, root, overlay):
+    update_config(shipped, yaml.safe_load((root / f"config/{overlay}.yaml").read_text()))
+    load_config(shipped)
+
+
+def test_all_mistakes_are_reported_at_once(shipped):
+    shipped["model"]["dropout"] = 2
+    shipped["model"]["n_layer"] = shipped["model"].pop("n_layers")
+    with pytest.raises(ConfigError) as error:
+        load_config(shipped)
+    for expected in ("model.dropout", "got 2", "model.n_layers: Field required", "model.n_layer:"):
+        assert expected in str(error.value)
+
+
+def test_every_setting_says_what_it_means():
+    def undocumented(section: type[BaseModel], where: str) -> list[str]:
+        found = []
+        for name, field in section.model_fields.items():
+            nested = field.annotation
+            if isinstance(nested, type) and issubclass(nested, BaseModel):
+                found += undocumented(nested, f"{where}{name}.")
+            elif not field.description:
+                found.append(where + name)
+        return found
+
+    assert undocumented(Config, "") == []

@@ -1,0 +1,69 @@
+import pytest
+
+from epifoundation.errors import ConfigError
+from epifoundation.samples import COLUMNS, SampleSheet
+
+BASE = {
+    "sample": "liver",
+    "atlas": "mini",
+    "role": "atlas",
+    "tissue": "liver",
+    "disco_atlas": "liver",
+    "entry": "fastq",
+    "source": "GEO",
+    "rna": "GSM1",
+    "atac": "GSM2",
+}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(*rows, labels="disco_wnn"):
+        lines = ["\t".join(COLUMNS)]
+        lines += ["\t".join({**BASE, **row}.get(c, "") for c in COLUMNS) for row in rows]
+        (tmp_path / "s.tsv").write_text("# a comment\n" + "\n".join(lines) + "\n")
+        return SampleSheet.read(tmp_path / "s.tsv", labels=labels, root=tmp_path)
+
+    return read
+
+
+def test_data_sets_are_the_atlas_and_its_evaluation_sets(read):
+    sheet = read(
+        {},
+        {"sample": "k1", "role": "evaluation", "dataset": "Kidney"},
+        {"sample": "k2", "role": "evaluation", "dataset": "Kidney", "entry": "fragments"},
+    )
+    assert sheet.datasets("mini") == ["ALLTissue", "Kidney"]
+    assert [row.sample for row in sheet.members("mini", "Kidney")] == ["k1", "k2"]
+    assert [row.sample for row in sheet.members("mini", "ALLTissue")] == ["liver"]
+    assert [row.sample for row in sheet.select(entry="fragments")] == ["k2"]
+    assert sheet.pattern("sample") == "liver|k1|k2"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        pytest.param({"sample": "my liver"}, "letters, digits", id="space"),
+        pytest.param({"sample": "a;rm"}, "letters, digits", id="shell"),
+        pytest.param({"role": "test"}, "role is 'test', allowed: atlas, evaluation", id="role"),
+        pytest.param({"source": ""}, "needs a source", id="source"),
+        pytest.param({"rna": ""}, "rna is empty", id="empty"),
+        pytest.param({"disco_atlas": ""}, "needs disco_atlas for tissue 'liver'", id="disco"),
+        pytest.param({"role": "evaluation"}, "needs the name of its dataset", id="dataset"),
+    ],
+)
+def test_a_mistake_names_its_sample(read, row, message):
+    with pytest.raises(ConfigError, match=message):
+        read({"sample": "good"}, row)
+
+
+def test_published_labels_need_no_disco_atlas(read):
+    assert len(read({"disco_atlas": ""}, labels="published").rows) == 1
+
+
+def test_a_missing_column_or_file_is_said(tmp_path):
+    (tmp_path / "s.tsv").write_text("sample,atlas\n")
+    with pytest.raises(ConfigError, match="column sample, atlas.* is missing"):
+        SampleSheet.read(tmp_path / "s.tsv", labels="none", root=tmp_path)
+    with pytest.raises(ConfigError, match="does not exist"):
+        SampleSheet.read("absent.tsv", labels="none", root=tmp_path)
