@@ -1,0 +1,122 @@
+import dataclasses
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from epifoundation.data.store import TokenStore, write_store
+from epifoundation.data.vocabulary import build_vocabulary
+from epifoundation.errors import ContractError, DataError
+from epifoundation.multiome import multiome
+
+RNA = [[0, 7, 2], [1, 0, 0]]
+ATAC = [[1, 0, 3, 0], [0, 0, 0, 2]]
+
+
+def dataset(rna=RNA, atac=ATAC, ids=("E1", "E2", "E3"), names=("A", "B", "C")):
+    cells = ["s1#c1", "s1#c2"]
+    genes = pd.DataFrame({"gene_id": ids, "chrom": "chr2"}, index=names)
+    peaks = pd.DataFrame(
+        {"chrom": ["chr1"] * 2 + ["chr2"] * 2, "start": [9, 5, 1, 4], "end": [10, 8, 3, 6]},
+        index=["p1", "p2", "p3", "p4"],
+    )
+    obs = pd.DataFrame(index=cells)
+    said = pd.DataFrame(
+        {
+            "sample": "s1",
+            "batch": "b",
+            "tissue": "t",
+            "donor": pd.Categorical(["d", None]),
+            "cell_type": ["T", "B"],
+        },
+        index=cells,
+    )
+    return multiome(
+        ad.AnnData(sparse.csr_matrix(np.array(rna)), obs=obs, var=genes),
+        ad.AnnData(sparse.csr_matrix(np.array(atac)), obs=obs, var=peaks),
+        said,
+    )
+
+
+def test_cells_become_tokens(tmp_path):
+    vocabulary = build_vocabulary(dataset())
+    write_store(dataset(), vocabulary, tmp_path / "store")
+    store = TokenStore.open(tmp_path / "store", vocabulary=vocabulary)
+    peaks, genes, counts = store.cell(0)
+    assert (peaks.tolist(), genes.tolist(), counts.tolist()) == ([4, 6], [5, 6], [7, 2])
+    peaks, genes, counts = store.cell(1)
+    assert (peaks.tolist(), genes.tolist(), counts.tolist()) == ([7], [4], [1])
+    assert store.n_cell_peaks.tolist() == [2, 1]
+    assert store.n_cell_genes.tolist() == [2, 1]
+    assert (store.n_cells, store.n_peaks, store.n_genes) == (2, 4, 3)
+    assert isinstance(store.peak_tokens, np.memmap)
+    assert store.cells["cell"].tolist() == ["s1#c1", "s1#c2"]
+    assert store.cells["donor"].tolist() == ["d", ""]
+    assert store.rows_of(pd.Series(["s1#c2"])).tolist() == [1]
+
+
+def test_genes_match_by_id_whatever_their_order_and_names(tmp_path):
+    vocabulary = build_vocabulary(dataset())
+    other = dataset(ids=("E3", "E1", "E9"), names=("c", "a", "z"))
+    write_store(other, vocabulary, tmp_path / "store")
+    _, genes, counts = TokenStore.open(tmp_path / "store").cell(0)
+    # E1 has 7 counts; E9 with 2 is unknown; E3 has none
+    assert (genes.tolist(), counts.tolist()) == ([4], [7])
+
+
+def test_genes_match_by_name_without_ids(tmp_path):
+    vocabulary = build_vocabulary(dataset())
+    write_store(dataset(ids=("", "", ""), names=("C", "A", "B")), vocabulary, tmp_path / "store")
+    _, genes, counts = TokenStore.open(tmp_path / "store").cell(0)
+    assert (genes.tolist(), counts.tolist()) == ([4, 5], [7, 2])
+
+
+def test_no_shared_gene_is_an_error(tmp_path):
+    vocabulary = build_vocabulary(dataset())
+    with pytest.raises(DataError, match=r"none of 3 genes .*X1, X2, X3.*E1, E2, E3"):
+        write_store(dataset(ids=("X1", "X2", "X3")), vocabulary, tmp_path / "store")
+    assert not list(tmp_path.iterdir())
+
+
+def test_cell_without_peaks_is_an_error(tmp_path):
+    vocabulary = build_vocabulary(dataset())
+    empty = dataset(atac=[[1, 0, 0, 0], [0, 0, 0, 0]])
+    with pytest.raises(DataError, match=r"1 of 2 cells have no accessible peak \(first: s1#c2\)"):
+        write_store(empty, vocabulary, tmp_path / "store")
+
+
+def test_other_peaks_are_an_error(tmp_path):
+    vocabulary = build_vocabulary(dataset())
+    moved = dataset()
+    moved["atac"].var["start"] = [9, 5, 2, 4]
+    with pytest.raises(DataError, match="differ from row 3 on"):
+        write_store(moved, vocabulary, tmp_path / "store")
+
+
+def test_counts_beyond_the_store_are_an_error(tmp_path):
+    big = dataset(rna=[[0, 70_000, 2], [1, 0, 0]])
+    with pytest.raises(DataError, match="70,000 counts"):
+        write_store(big, build_vocabulary(big), tmp_path / "store")
+
+
+def test_store_of_another_vocabulary_is_refused(tmp_path):
+    vocabulary = build_vocabulary(dataset())
+    write_store(dataset(), vocabulary, tmp_path / "store")
+    other = dataclasses.replace(vocabulary, chromosomes=("chr2", "chr1"))
+    with pytest.raises(ContractError, match=f"{vocabulary.hash}, not {other.hash}"):
+        TokenStore.open(tmp_path / "store", vocabulary=other)
+
+
+def test_damaged_store_is_refused(tmp_path):
+    write_store(dataset(), build_vocabulary(dataset()), tmp_path / "store")
+    np.save(tmp_path / "store" / "peak_tokens.npy", np.zeros(1, np.int32))
+    with pytest.raises(ContractError, match="is damaged: peak_indptr does not fit"):
+        TokenStore.open(tmp_path / "store")
+
+
+def test_unknown_cell_is_refused(tmp_path):
+    write_store(dataset(), build_vocabulary(dataset()), tmp_path / "store")
+    with pytest.raises(ContractError, match=r"1 of 2 cells .*s9#c1"):
+        TokenStore.open(tmp_path / "store").rows_of(pd.Series(["s1#c1", "s9#c1"]))
