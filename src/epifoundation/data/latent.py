@@ -1,0 +1,74 @@
+"""Low-dimensional views of the cells: TF-IDF and LSI of peaks, and the SVD both modalities use."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import svds
+
+from epifoundation.errors import DataError
+
+TF_IDF_SCALE = 1e4  # Signac RunTFIDF, scale.factor
+
+
+def top_features(counts: sparse.csr_matrix, *, percentile: float) -> NDArray[np.int64]:
+    """Return the peaks whose total count lies above a percentile of all peaks, most counts first.
+
+    The percentile (0 to 1) of a peak is the share of peaks with at most its count; ties keep
+    their order (Signac FindTopFeatures with `q5` for 0.05).
+    """
+    totals = _sums(counts, axis=0)
+    ranks = np.searchsorted(np.sort(totals), totals, side="right") / len(totals)
+    order = np.argsort(-totals, kind="stable")
+    return order[ranks[order] > percentile]
+
+
+def tf_idf(counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return log1p(tf × idf × 10,000) of cells × peaks, from counts that are not binarised.
+
+    tf is a count's share of its cell, idf the number of cells over the peak's total count (Signac
+    RunTFIDF, method 1).
+    """
+    weighted = sparse.csr_matrix(counts, dtype=np.float64, copy=True)
+    weighted.eliminate_zeros()
+    totals = _sums(weighted, axis=1)
+    idf = weighted.shape[0] / np.maximum(_sums(weighted, axis=0), 1)
+    weighted.data /= np.repeat(totals, np.diff(weighted.indptr))
+    weighted.data *= idf[weighted.indices] * TF_IDF_SCALE
+    np.log1p(weighted.data, out=weighted.data)
+    return weighted
+
+
+def lsi(
+    weighted: sparse.csr_matrix, n_components: int, *, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the LSI embedding of TF-IDF cells × peaks and its singular values.
+
+    The embedding, cells × components, holds the left singular vectors, each centred and scaled to
+    a standard deviation of one over cells (Signac RunSVD). The first component follows depth; it
+    is kept here, and dropped by whoever looks for neighbours.
+    """
+    u, d, _ = truncated_svd(weighted, n_components, seed=seed)
+    return (u - u.mean(axis=0)) / u.std(axis=0, ddof=1), d
+
+
+def truncated_svd(
+    matrix: sparse.csr_matrix | NDArray[np.float64], n_components: int, *, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return u, d, v of the largest singular values, descending; at most one less than the rank.
+
+    Signs are fixed: the largest entry of each column of `v` is positive.
+    """
+    n = min(n_components, min(matrix.shape) - 1)
+    if n < 1:
+        message = f"{matrix.shape[0]} cells × {matrix.shape[1]} features are too few for an SVD"
+        raise DataError(message)
+    start = np.random.default_rng(seed).standard_normal(min(matrix.shape))
+    u, d, vt = svds(matrix, k=n, v0=start, tol=0)
+    order = np.argsort(-d)
+    u, d, v = u[:, order], d[order], vt[order].T
+    signs = np.sign(v[np.abs(v).argmax(axis=0), np.arange(n)])
+    return u * signs, d, v * signs
+
+
+def _sums(matrix: sparse.spmatrix, *, axis: int) -> NDArray[np.float64]:
+    return np.asarray(matrix.sum(axis=axis), dtype=np.float64).ravel()
