@@ -1,0 +1,130 @@
+"""What simple predictors reach on the planted matrices: how hard the simulation is."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import StandardScaler
+
+from epifoundation.simulate.design import CELL_TYPES
+from epifoundation.simulate.planted import Planted, generator
+
+N_FOLDS = 5
+N_LSI = 50
+MIN_FRAGMENTS = 1000  # in regions; cells below do not pass the paper's limits
+
+Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def control_table(planted: Planted, seed: int) -> pd.DataFrame:
+    """Return dataset, control, accuracy and macro_f1: cross-validated over cells of a data set.
+
+    Controls: majority, depth_only, lsi_logistic, binary_logistic, shuffled_labels, and the oracle,
+    which knows the planted rates and sees which regions are accessible.
+    """
+    sets = pd.Series(
+        {name: cells.obs["dataset"].iloc[0] for name, cells in planted.samples.items()}
+    )
+    rows = []
+    for dataset, members in sets.groupby(sets, sort=False):
+        counts, labels, oracle = _stack(planted, list(members.index))
+        rng = generator(seed, f"controls {dataset}")
+        for control, predicted in _predictions(counts, labels, rng).items():
+            truth = labels
+            if control == "shuffled_labels":
+                truth, predicted = predicted
+            rows.append(_row(dataset, control, truth, predicted))
+        rows.append(_row(dataset, "oracle", labels, oracle))
+    return pd.DataFrame(rows)
+
+
+def _row(dataset: str, control: str, truth: np.ndarray, predicted: np.ndarray) -> dict[str, object]:
+    return {
+        "dataset": dataset,
+        "control": control,
+        "n_cells": len(truth),
+        "accuracy": float((truth == predicted).mean()),
+        "macro_f1": float(f1_score(truth, predicted, average="macro", zero_division=0)),
+    }
+
+
+def _stack(planted: Planted, names: list[str]) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
+    """Counts, types and the oracle's types of the singlets that pass the depth limit."""
+    counts, labels, oracle = [], [], []
+    present = {t for name in names for t in planted.samples[name].obs["cell_type"]}
+    for name in names:
+        cells = planted.samples[name]
+        deep = np.asarray(cells.atac.sum(axis=1)).ravel() > MIN_FRAGMENTS
+        keep = deep & ~cells.obs["is_doublet"].to_numpy()
+        counts.append(cells.atac[keep])
+        labels.append(cells.obs["cell_type"].to_numpy()[keep])
+        oracle.append(oracle_types(planted, name, present)[keep])
+    return sparse.vstack(counts, "csr"), np.concatenate(labels), np.concatenate(oracle)
+
+
+def oracle_types(planted: Planted, name: str, types: set[str]) -> np.ndarray:
+    """Return the likeliest of `types` for each cell, from its true rates and binary regions.
+
+    The oracle knows depth, batch, programme states, gradient and ambient share of a cell: all but
+    its type. Types are equally likely beforehand.
+    """
+    cells, effects = planted.samples[name], planted.programme.region_type.astype(np.float32)
+    is_open = cells.atac.toarray() > 0
+    none_ambient = np.exp(-np.outer(cells.ambient_rate, cells.pool_atac)).astype(np.float32)
+    candidates = [t for t in CELL_TYPES if t in types]
+    scores = []
+    for cell_type in candidates:
+        closed = 1 / (1 + np.exp(cells.log_odds + effects[CELL_TYPES.index(cell_type)]))
+        closed *= none_ambient
+        scores.append(np.log(np.where(is_open, 1 - closed, closed)).sum(axis=1))
+    return np.array(candidates, dtype=object)[np.argmax(scores, axis=0)]
+
+
+def _predictions(
+    counts: sparse.csr_matrix, labels: np.ndarray, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    binary = (counts > 0).astype(np.float32)
+    depth = np.log(np.column_stack([binary.sum(axis=1), counts.sum(axis=1)]))
+    latent = lsi(binary, rng)
+    shuffled = rng.permutation(labels)
+    majority = pd.Series(labels).mode()[0]
+    return {
+        "majority": np.full(len(labels), majority, dtype=object),
+        "depth_only": _cross_validate(np.asarray(depth), labels, 1.0, rng),
+        "lsi_logistic": _cross_validate(latent, labels, 1.0, rng),
+        "binary_logistic": _cross_validate(binary, labels, 0.01, rng),
+        "shuffled_labels": (shuffled, _cross_validate(latent, shuffled, 1.0, rng)),
+    }
+
+
+def lsi(binary: sparse.csr_matrix, rng: np.random.Generator) -> np.ndarray:
+    """Return standardised LSI components 2-50 (TF-IDF as Signac's); the first one is depth."""
+    n_cells = binary.shape[0]
+    seen = np.asarray(binary.sum(axis=0)).ravel()
+    scaled = sparse.diags(1 / np.asarray(binary.sum(axis=1)).ravel()) @ binary
+    weighted = (scaled @ sparse.diags(n_cells / np.maximum(seen, 1)) * 1e4).log1p()
+    n = min(N_LSI, min(binary.shape) - 1)
+    state = int(rng.integers(2**31))
+    latent = TruncatedSVD(n, algorithm="arpack", random_state=state).fit_transform(weighted)
+    return StandardScaler().fit_transform(latent[:, 1:])
+
+
+def _cross_validate(
+    features: np.ndarray | sparse.csr_matrix,
+    labels: np.ndarray,
+    strength: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return the label predicted for each cell when its fold was held out."""
+    predicted = np.empty(len(labels), dtype=object)
+    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=int(rng.integers(2**31)))
+    for train, test in folds.split(np.zeros(len(labels)), labels):
+        model = LogisticRegression(C=strength, max_iter=300)
+        model.fit(features[train], labels[train])
+        predicted[test] = model.predict(features[test])
+    return predicted
