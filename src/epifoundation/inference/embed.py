@@ -1,0 +1,111 @@
+"""From tokenised cells to embeddings, cell types and expression levels; nothing is trained."""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from epifoundation.data.store import TokenStore
+from epifoundation.data.vocabulary import N_SPECIAL
+from epifoundation.errors import ModelError
+from epifoundation.files import with_progress
+from epifoundation.hub import FoundationModel
+from epifoundation.model.network import Head
+from epifoundation.training.dataset import CellDataset, Rows
+
+logger = logging.getLogger(__name__)
+
+CELLS_PER_MINIBATCH = 16
+Values = NDArray[np.float32]
+
+
+def embed(model: FoundationModel, store: TokenStore, rows: Rows, *, seed: int = 0) -> Values:
+    """Return the embeddings of the given rows of the store, (n, d_model), in their order.
+
+    Cells with more peaks than the model reads are subsampled, by (seed, cell).
+    """
+    return _per_cell(model, store, rows, lambda z: z, seed)
+
+
+def cell_type_scores(
+    model: FoundationModel, store: TokenStore, rows: Rows, *, seed: int = 0
+) -> pd.DataFrame:
+    """Return the softmax over the model's cell types, one row per given row of the store."""
+    _check_head(model, "cell_types")
+
+    def scores(z: Tensor) -> Tensor:
+        return torch.softmax(model.network.cell_type_logits(z).float(), dim=1)
+
+    return pd.DataFrame(_per_cell(model, store, rows, scores, seed), columns=list(model.cell_types))
+
+
+def predict_cell_types(
+    model: FoundationModel, store: TokenStore, rows: Rows, *, seed: int = 0
+) -> pd.DataFrame:
+    """Return a CELL_TYPE_PREDICTIONS table with a `score:<type>` column per type."""
+    scores = cell_type_scores(model, store, rows, seed=seed)
+    table = scores.add_prefix("score:").astype(np.float64)
+    table.insert(0, "predicted_cell_type", scores.columns[scores.to_numpy().argmax(axis=1)])
+    table.insert(0, "cell", store.cells["cell"].iloc[rows].to_numpy())
+    return table
+
+
+def predict_expression(
+    model: FoundationModel, store: TokenStore, rows: Rows, *, seed: int = 0
+) -> Values:
+    """Return the predicted level of every gene of the vocabulary, (n, n_genes)."""
+    _check_head(model, "expression")
+    genes = torch.arange(N_SPECIAL, N_SPECIAL + model.vocabulary.n_genes)
+    device = next(model.network.parameters()).device
+
+    def levels(z: Tensor) -> Tensor:
+        return model.network.every_expression_level(z, genes.to(device))
+
+    return _per_cell(model, store, rows, levels, seed)
+
+
+def embedding_table(store: TokenStore, rows: Rows, embeddings: Values) -> pd.DataFrame:
+    """Return columns cell, dim_0, dim_1, …"""
+    names = [f"dim_{i}" for i in range(embeddings.shape[1])]
+    table = pd.DataFrame(embeddings, columns=names)
+    table.insert(0, "cell", store.cells["cell"].iloc[rows].to_numpy())
+    return table
+
+
+def _per_cell(
+    model: FoundationModel,
+    store: TokenStore,
+    rows: Rows,
+    output: Callable[[Tensor], Tensor],
+    seed: int,
+) -> Values:
+    """Return `output` of each cell's embedding; cells of like length are packed together."""
+    model.check_store(store)
+    network = model.network.eval()
+    device = next(network.parameters()).device
+    cells = CellDataset(store, np.asarray(rows), model.design.config.max_peaks, seed)
+    minibatches = cells.in_order_of_length(CELLS_PER_MINIBATCH)
+    outputs = []
+    with torch.inference_mode():
+        for members in with_progress(
+            minibatches, "minibatches read", total=len(minibatches), logger=logger
+        ):
+            z = network(cells.read(members).cells.to(device))
+            outputs.append(output(z).float().cpu().numpy())
+    read = np.concatenate(minibatches)
+    place = pd.Index(read).get_indexer(pd.Index(rows))
+    values: Values = np.concatenate(outputs)[place]
+    return values
+
+
+def _check_head(model: FoundationModel, head: Head) -> None:
+    if head not in model.design.heads:
+        message = (
+            f"this model was not fine-tuned for {head.replace('_', ' ')} (its heads:"
+            f" {', '.join(model.design.heads)}). Load a model from the matching finetune folder."
+        )
+        raise ModelError(message)

@@ -1,0 +1,76 @@
+"""Pretraining: align peaks with genes on the atlas's training cells."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from epifoundation.config import ModelConfig, TrainConfig
+from epifoundation.data.store import TokenStore
+from epifoundation.data.vocabulary import Vocabulary
+from epifoundation.errors import ModelError
+from epifoundation.hub import Design, FoundationModel
+from epifoundation.training.dataset import CellDataset, Rows
+from epifoundation.training.loop import Run, best_device, finish, train
+from epifoundation.training.objectives import align_genes
+
+VARIANTS = {  # the model and its two ablations (paper Table 4): use_batch, use_chromosome
+    "full": (True, True),
+    "no_batch": (False, True),
+    "no_chromosome": (True, False),
+}
+
+
+def pretrain(
+    store: TokenStore,
+    split: pd.DataFrame,
+    vocabulary: Vocabulary,
+    model: ModelConfig,
+    config: TrainConfig,
+    *,
+    variant: str,
+    seed: int,
+    checkpoint: Path | None = None,
+) -> FoundationModel:
+    """Return the model pretrained on the `train` cells of `split`, watched on `validation`.
+
+    `store` holds the atlas's cells; `test` cells are not read.
+    """
+    use_batch, use_chromosome = VARIANTS[variant]
+    design = Design(model, ("genes",), use_batch=use_batch, use_chromosome=use_chromosome)
+    untrained = FoundationModel.build(design, vocabulary, seed=seed)
+    untrained.check_store(store)
+
+    def cells(part: str) -> CellDataset:
+        return CellDataset(
+            store=store,
+            rows=rows_of(store, split, part),
+            max_peaks=model.max_peaks,
+            seed=seed,
+            max_genes=model.max_genes,
+            batch_ids=batch_ids(store, vocabulary) if use_batch else None,
+        )
+
+    network = untrained.network.to(best_device())
+    run = Run(network, cells("train"), cells("validation"), align_genes, config, seed, checkpoint)
+    history = train(run)
+    return finish(untrained, history, stage="pretrain", variant=variant, seed=str(seed))
+
+
+def rows_of(store: TokenStore, split: pd.DataFrame, part: str) -> Rows:
+    """Return the rows of the store's cells that are in a part of the split, ascending."""
+    return np.sort(store.rows_of(split.loc[split["split"] == part, "cell"]))
+
+
+def batch_ids(store: TokenStore, vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """Return the batch id of every cell of the store, shape (n_cells,)."""
+    ids = pd.Index(vocabulary.batches).get_indexer(pd.Index(store.cells["batch"]))
+    if (ids < 0).any():
+        example = store.cells["batch"][ids < 0].iloc[0]
+        message = (
+            f"{(ids < 0).sum()} of {len(ids)} cells are of a batch that is not in the vocabulary"
+            f" (first: {example}). Pretrain on the cells of the atlas, or rebuild the vocabulary."
+        )
+        raise ModelError(message)
+    return np.asarray(ids, np.int64)
