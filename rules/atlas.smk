@@ -1,0 +1,122 @@
+# The atlas and its evaluation sets: assembled, tokenised, split.
+# Input: cells.h5mu or clustered.h5mu and labels.tsv of the samples. Output: h5mu per data set,
+# the atlas's vocabulary (a folder), token stores (a folder each), splits.
+
+
+def samples_of(wildcards):
+    """The multiome of each sample of a data set; clustered, unless labels come with the files."""
+    if cfg.labels.source == "published":
+        pattern = R + "/matrix/{}/{}/cells.h5mu"
+    else:
+        pattern = R + "/labels/{}/{}/clustered.h5mu"
+    rows = sheet.members(wildcards.atlas, wildcards.dataset)
+    return [pattern.format(row.atlas, row.sample) for row in rows]
+
+
+def labels_of(wildcards):
+    """The label table of each sample of a data set, where labels are ours."""
+    if cfg.labels.source != "disco_wnn":
+        return []
+    rows = sheet.members(wildcards.atlas, wildcards.dataset)
+    return [f"{R}/labels/{row.atlas}/{row.sample}/labels.tsv" for row in rows]
+
+
+rule assemble:
+    """Join the samples of a data set to one labelled multiome."""
+    input:
+        samples=samples_of,
+        labels=labels_of,
+    output:
+        mdata=R + "/atlas/{atlas}/{dataset}.h5mu",
+    log:
+        R + "/logs/assemble/{atlas}.{dataset}.log",
+    benchmark:
+        R + "/benchmarks/assemble/{atlas}.{dataset}.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=64000,
+        runtime=120,
+    params:
+        label_source=cfg.labels.source,
+        code=code_of(
+            "contracts.py", "data/assembly.py", "data/expression.py", "multiome.py"
+        ),
+    script:
+        "../workflow_scripts/assemble.py"
+
+
+rule build_vocabulary:
+    """Number the atlas's peaks, genes, chromosomes and batches."""
+    input:
+        mdata=R + "/atlas/{atlas}/ALLTissue.h5mu",
+    output:
+        vocabulary=directory(R + "/atlas/{atlas}/vocabulary"),
+    log:
+        R + "/logs/build_vocabulary/{atlas}.log",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=64000,
+        runtime=30,
+    params:
+        code=code_of("data/vocabulary.py"),
+    script:
+        "../workflow_scripts/build_vocabulary.py"
+
+
+rule tokenize_cells:
+    """Write the cells of a data set as tokens of the atlas's vocabulary."""
+    input:
+        mdata=R + "/atlas/{atlas}/{dataset}.h5mu",
+        vocabulary=R + "/atlas/{atlas}/vocabulary",
+    output:
+        store=directory(R + "/atlas/{atlas}/store/{dataset}"),
+    log:
+        R + "/logs/tokenize_cells/{atlas}.{dataset}.log",
+    benchmark:
+        R + "/benchmarks/tokenize_cells/{atlas}.{dataset}.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=64000,
+        runtime=60,
+    params:
+        code=code_of("data/store.py", "data/vocabulary.py"),
+    script:
+        "../workflow_scripts/tokenize_cells.py"
+
+
+rule split:
+    """Divide the cells of a data set into train, validation and test."""
+    input:
+        store=R + "/atlas/{atlas}/store/{dataset}",
+    output:
+        split=R + "/atlas/{atlas}/splits/{dataset}.{protocol}.seed{seed}.tsv",
+    log:
+        R + "/logs/split/{atlas}.{dataset}.{protocol}.seed{seed}.log",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        atlas=params_of(cfg.atlas),
+        code=code_of("contracts.py", "data/splits.py"),
+    script:
+        "../workflow_scripts/split.py"
+
+
+rule miniatlas:
+    """Every atlas with its evaluation sets, as h5mu and as token stores."""
+    input:
+        [
+            f"{R}/atlas/{atlas}/{part}{dataset}{suffix}"
+            for atlas in sheet.atlases()
+            for dataset in sheet.datasets(atlas)
+            for part, suffix in (("", ".h5mu"), ("store/", ""))
+        ],

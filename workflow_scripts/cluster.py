@@ -1,0 +1,16 @@
+"""Cluster the cells of a sample over both modalities."""
+
+from snakemake.iocontainers import Snakemake
+
+from epifoundation.config import ClusterConfig
+from epifoundation.data.clusters import cluster_cells
+from epifoundation.jobs import job
+from epifoundation.multiome import read_multiome, write_multiome
+
+snakemake: Snakemake
+
+if __name__ == "__main__":
+    with job(log=snakemake.log[0]):
+        cells = read_multiome(snakemake.input.cells)
+        clustered = cluster_cells(cells, ClusterConfig(**snakemake.params.cluster))
+        write_multiome(clustered, snakemake.output.clustered)
