@@ -1,0 +1,133 @@
+"""The whole open engine on reads of known origin: every planted number comes back."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pysam
+import pytest
+import scanpy as sc
+
+from epifoundation.align.layout import METRIC_COLUMNS, OUTS
+from epifoundation.align.open_engine import align_open
+from epifoundation.config import AlignConfig
+
+# anndata's warning on repeated names does not apply: gene names are unique here
+
+
+@pytest.fixture(scope="module")
+def outs(library, reference, tmp_path_factory) -> Path:
+    return run(library, reference, tmp_path_factory.mktemp("run") / "outs", threads=2)
+
+
+def run(library, reference, outs: Path, threads: int) -> Path:
+    align_open(
+        library.manifest,
+        library.folder,
+        outs,
+        sample="toy",
+        star_index=reference.star,
+        bwa_index=reference.bwa,
+        genome="tiny",
+        mitochondrial="chrM",
+        config=AlignConfig(
+            engine="open",
+            cellranger_arc="",
+            whitelist_gex=str(library.whitelist_gex),
+            whitelist_atac=str(library.whitelist_atac),
+            min_mapping_quality=30,
+        ),
+        threads=threads,
+    )
+    return outs
+
+
+def read_fragments(path: Path) -> pd.DataFrame:
+    names = ["chrom", "start", "end", "barcode", "count"]
+    return pd.read_csv(path, sep="\t", comment="#", header=None, names=names)
+
+
+def test_writes_the_layout_and_nothing_else(outs: Path) -> None:
+    assert sorted(path.name for path in outs.iterdir()) == sorted(OUTS)
+    assert [path.name for path in outs.parent.iterdir()] == ["outs"]
+
+
+def test_recovers_fragments(outs: Path, library) -> None:
+    found = read_fragments(outs / "atac_fragments.tsv.gz")
+    key = ["chrom", "start", "end", "barcode", "count"]
+    both = found.merge(library.fragments, on=key)
+    assert len(both) / len(library.fragments) > 0.999
+    assert len(both) / len(found) > 0.999
+
+
+def test_fragments_are_sorted_indexed_and_described(outs: Path, library) -> None:
+    path = outs / "atac_fragments.tsv.gz"
+    found = read_fragments(path)
+    assert list(dict.fromkeys(found["chrom"])) == ["chr1", "chr2", "chrM"]
+    for _, rows in found.groupby("chrom"):
+        assert rows["start"].is_monotonic_increasing
+    with gzip.open(path, "rt") as handle:
+        assert handle.readline() == "# id=toy\n"
+    with pysam.TabixFile(str(path)) as file:
+        n_found = sum(1 for _ in file.fetch("chr2", 0, 75_000))
+    assert n_found == (found["chrom"] == "chr2").sum()
+
+
+def test_recovers_umis(outs: Path, library) -> None:
+    rna = sc.read_10x_h5(outs / "raw_feature_bc_matrix.h5")
+    counts = pd.DataFrame(rna.X.toarray(), rna.obs_names, rna.var_names).stack()
+    counts = counts[counts > 0]
+    planted = library.umis.set_index(["barcode", "gene"])["n"]
+    same = counts.reindex(planted.index) == planted
+    assert same.mean() > 0.999
+    assert abs(counts.sum() - planted.sum()) < 0.001 * planted.sum()
+
+
+def test_features_carry_id_type_genome_interval(outs: Path, reference) -> None:
+    rna = sc.read_10x_h5(outs / "filtered_feature_bc_matrix.h5")
+    gene = reference.genes.iloc[3]
+    row = rna.var.loc[gene.gene]
+    assert row["gene_ids"] == f"ID{gene.gene}"
+    assert row["feature_types"] == "Gene Expression"
+    assert row["genome"] == "tiny"
+    assert row["interval"] == f"{gene.chrom}:{gene.start}-{gene.end}"
+
+
+def test_calls_the_planted_cells(outs: Path, library) -> None:
+    rna = sc.read_10x_h5(outs / "filtered_feature_bc_matrix.h5")
+    assert set(rna.obs_names) == library.cells
+
+
+def test_metrics_agree_with_the_other_files(outs: Path, library) -> None:
+    metrics = pd.read_csv(outs / "per_barcode_metrics.csv").set_index("barcode", drop=False)
+    assert list(metrics) == METRIC_COLUMNS
+    assert set(metrics.index[metrics["is_cell"] == 1]) == library.cells
+    found = read_fragments(outs / "atac_fragments.tsv.gz").groupby("barcode")
+    fragments = found["count"].size().reindex(metrics.index, fill_value=0)
+    duplicates = found["count"].sum().reindex(metrics.index, fill_value=0) - fragments
+    assert np.array_equal(metrics["atac_fragments"], fragments)
+    assert np.array_equal(metrics["atac_dup_reads"], duplicates)
+    parts = ["unmapped_reads", "lowmapq", "chimeric_reads", "dup_reads", "fragments"]
+    total = metrics[[f"atac_{part}" for part in parts]].sum(axis=1)
+    assert np.array_equal(metrics["atac_raw_reads"], total)
+    pairs = pd.read_csv(library.whitelist_gex, header=None)[0] + "-1"
+    atac = (pd.read_csv(library.whitelist_atac, header=None)[0] + "-1").set_axis(pairs)
+    assert (metrics["atac_barcode"] == atac[metrics.index]).all()
+    assert (metrics["gex_raw_reads"] >= metrics["gex_umis_count"]).all()
+
+
+def test_summary_names_the_pipeline(outs: Path, library) -> None:
+    row = pd.read_csv(outs / "summary.csv").iloc[0]
+    assert row["Sample ID"] == "toy"
+    assert row["Pipeline version"].startswith("epifoundation-open-")
+    assert row["Estimated number of cells"] == len(library.cells)
+    assert row["ATAC Valid barcodes"] > 0.99
+
+
+def test_result_does_not_depend_on_threads(outs: Path, library, reference, tmp_path: Path) -> None:
+    other = run(library, reference, tmp_path / "outs", threads=1)
+    for name in ("per_barcode_metrics.csv", "summary.csv"):
+        assert (other / name).read_bytes() == (outs / name).read_bytes()
+    texts = [gzip.decompress((f / "atac_fragments.tsv.gz").read_bytes()) for f in (other, outs)]
+    assert texts[0] == texts[1]
