@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Find STAR, bwa, samtools, tabix, bgzip and macs2, and fetch what is missing.
 # In this order: PATH, apt (as root), conda or mamba (through Snakemake), pip (macs2 only).
+# usage: scripts/native_tools.sh [--check]     --check fetches nothing
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/say.sh
@@ -55,10 +56,14 @@ by_pip() {
 }
 
 rm -f .make/snakemake-options
+check_only=${1:-}
 if command -v macs2 >/dev/null && ! is_right_macs2 "$(macs2_version)"; then
     say "$(command -v macs2) is macs2 $(macs2_version), not used: only 2.2.7.1 and 2.2.9.1 call the paper's peaks"
 fi
 find_missing
+if [ "$check_only" = --check ] && ((${#missing[@]})); then
+    fail "missing: ${missing[*]}"
+fi
 if ((${#missing[@]} && EUID == 0)) && command -v apt-get >/dev/null; then
     by_apt
     hash -r
