@@ -1,0 +1,64 @@
+# From accessions to reads.
+# In:  the sample sheet; archives, or a catalogue (with `simulate`: the simulated one)
+# Out: R/acquire/{sample}/manifest.tsv, R/fastq/{sample}/
+
+
+def accessions_of(sample):
+    """What of a sample's row decides which files are fetched; the rest may change freely."""
+    row = sheet.one(sample)
+    return {name: getattr(row, name) for name in ("sample", "source", "rna", "atac")}
+
+
+rule resolve:
+    """List a sample's FASTQ files: address, size, checksum and role of each."""
+    input:
+        R + "/simulated/archive/index.tsv" if cfg.simulate else [],
+    output:
+        manifest=R + "/acquire/{sample}/manifest.tsv",
+    log:
+        R + "/logs/resolve/{sample}.log",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        accessions=lambda wildcards: accessions_of(wildcards.sample),
+        catalogue=cfg.acquire.catalogue,
+        code=code_of(
+            "acquire/catalogue.py",
+            "acquire/encode.py",
+            "acquire/geo.py",
+            "acquire/resolve.py",
+            "acquire/roles.py",
+        ),
+    script:
+        "../workflow_scripts/resolve.py"
+
+
+rule download:
+    """Fetch and verify a sample's FASTQ files; what arrived before a failure is kept."""
+    input:
+        manifest=rules.resolve.output.manifest,
+    output:
+        # checked against the manifest's sums, so no code of ours decides what is in it
+        fastq=(
+            directory(R + "/fastq/{sample}")
+            if cfg.acquire.keep_fastq
+            else temp(directory(R + "/fastq/{sample}"))
+        ),
+    log:
+        R + "/logs/download/{sample}.log",
+    benchmark:
+        R + "/benchmarks/download/{sample}.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=24 * 60,
+    params:
+        code=code_of("acquire/download.py"),
+    script:
+        "../workflow_scripts/download.py"

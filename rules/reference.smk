@@ -1,0 +1,142 @@
+# The genome and what aligners make of it.
+# In:  the section `reference`: URLs or paths of sequence, annotation and blacklist
+# Out: R/reference/{genome.fa,genome.fa.fai,genes.gtf,blacklist.bed,chrom_sizes.tsv},
+#      R/reference/star/ and R/reference/bwa/ (engine open), R/reference/arc/ (cellranger-arc)
+
+
+def reference_source(part):
+    """The file of a part of the reference: itself where local, else where it is fetched to."""
+    location = getattr(cfg.reference, part)
+    if location is None or local_or_url(location):
+        return local_or_url(location)
+    name = location.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return f"{R}/reference/source/{part}/{name}"
+
+
+rule fetch_reference:
+    """Fetch one file of the reference; a broken transfer goes on where it ended."""
+    output:
+        source=temp(R + "/reference/source/{part}/{name}"),
+    log:
+        R + "/logs/fetch_reference/{part}.{name}.log",
+    benchmark:
+        R + "/benchmarks/fetch_reference/{part}.{name}.tsv"
+    wildcard_constraints:
+        part="fasta|annotation|blacklist",
+        name="[^/]+",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=12 * 60,
+    params:
+        url=lambda wildcards: getattr(cfg.reference, wildcards.part),
+        md5=lambda wildcards: cfg.reference.md5 if wildcards.part == "fasta" else None,
+        code=code_of("acquire/hosts.py"),
+    script:
+        "../workflow_scripts/fetch_reference.py"
+
+
+rule build_reference:
+    """Put sequence, annotation and blacklist in one form and check that they agree."""
+    input:
+        fasta=reference_source("fasta"),
+        annotation=reference_source("annotation"),
+        blacklist=reference_source("blacklist"),
+    output:
+        fasta=R + "/reference/genome.fa",
+        fai=R + "/reference/genome.fa.fai",
+        gtf=R + "/reference/genes.gtf",
+        blacklist=R + "/reference/blacklist.bed",
+        chrom_sizes=R + "/reference/chrom_sizes.tsv",
+    log:
+        R + "/logs/build_reference.log",
+    benchmark:
+        R + "/benchmarks/build_reference.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        chromosomes=[
+            *cfg.reference.standard_chromosomes,
+            cfg.reference.mitochondrial,
+        ],
+        code=code_of("acquire/genome.py", "acquire/annotation.py"),
+    script:
+        "../workflow_scripts/build_reference.py"
+
+
+rule index_star:
+    """Index the genome and its splice junctions for STARsolo."""
+    input:
+        fasta=rules.build_reference.output.fasta,
+        gtf=rules.build_reference.output.gtf,
+    output:
+        index=directory(R + "/reference/star"),
+    log:
+        R + "/logs/index_star.log",
+    benchmark:
+        R + "/benchmarks/index_star.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 8
+    resources:
+        # STAR's suffix array: about 10 bytes a base, and what it sorts
+        mem_mb=lambda wildcards, input: int(4000 + 12 * input.size_mb),
+        runtime=4 * 60,
+    params:
+        index_bases=cfg.reference.star_index_bases,
+        code=code_of("acquire/indexes.py"),
+    script:
+        "../workflow_scripts/index_star.py"
+
+
+rule index_bwa:
+    """Index the genome for bwa."""
+    input:
+        fasta=rules.build_reference.output.fasta,
+    output:
+        index=multiext(
+            R + "/reference/bwa/genome.fa", ".amb", ".ann", ".bwt", ".pac", ".sa"
+        ),
+    log:
+        R + "/logs/index_bwa.log",
+    benchmark:
+        R + "/benchmarks/index_bwa.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input: int(1000 + 2 * input.size_mb),
+        runtime=4 * 60,
+    params:
+        prefix=R + "/reference/bwa/genome.fa",
+        code=code_of("acquire/indexes.py"),
+    script:
+        "../workflow_scripts/index_bwa.py"
+
+
+rule unpack_arc_reference:
+    """Unpack the 10x reference that Cell Ranger ARC aligns to."""
+    input:
+        tarball=reference_source("fasta"),
+    output:
+        reference=directory(R + "/reference/arc"),
+    log:
+        R + "/logs/unpack_arc_reference.log",
+    benchmark:
+        R + "/benchmarks/unpack_arc_reference.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=120,
+    params:
+        code=code_of("acquire/genome.py"),
+    script:
+        "../workflow_scripts/unpack_arc_reference.py"

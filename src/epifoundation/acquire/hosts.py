@@ -1,0 +1,69 @@
+"""Every address the acquisition knows, once; each can be changed by an environment variable."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+from urllib.parse import quote, urlencode
+
+PREFIX = "EPIFOUNDATION_"
+ENA_FIELDS = (
+    "run_accession",
+    "experiment_accession",
+    "library_strategy",
+    "fastq_ftp",
+    "fastq_md5",
+    "fastq_bytes",
+    "submitted_ftp",
+    "submitted_md5",
+    "submitted_bytes",
+    "submitted_format",
+)
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Base addresses without a trailing slash.
+
+    A field `encode` is overridden by the environment variable `EPIFOUNDATION_ENCODE`, for a mirror
+    or a test server.
+    """
+
+    encode: str = "https://www.encodeproject.org"
+    ena: str = "https://www.ebi.ac.uk/ena/portal/api"
+    ena_files: str = "https://"  # ENA lists its files without a scheme
+    geo: str = "https://www.ncbi.nlm.nih.gov/geo"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Return the addresses, with those that `environment` names."""
+        given = {f.name: environment.get(PREFIX + f.name.upper()) for f in fields(cls)}
+        return cls(**{name: value for name, value in given.items() if value})
+
+    def encode_object(self, kind: str, accession: str) -> str:
+        """Return the address of an ENCODE object: `kind` is `experiments` or `files`."""
+        return f"{self.encode}/{kind}/{quote(accession)}/?format=json"
+
+    def ena_runs(self, accession: str) -> str:
+        """Return the address of ENA's table of runs of a study, experiment, sample or run."""
+        query = urlencode(
+            {
+                "accession": accession,
+                "result": "read_run",
+                "fields": ",".join(ENA_FIELDS),
+                "format": "json",
+            },
+            safe=",",
+        )
+        return f"{self.ena}/filereport?{query}"
+
+    def geo_sample(self, accession: str) -> str:
+        """Return the address of a GEO record as SOFT text."""
+        query = urlencode({"targ": "self", "acc": accession, "form": "text", "view": "full"})
+        return f"{self.geo}/query/acc.cgi?{query}"
+
+
+def as_https(url: str) -> str:
+    """Return an ftp:// address as https://, which the archives serve at the same path."""
+    scheme, separator, rest = url.partition("://")
+    return f"https://{rest}" if separator and scheme.lower() == "ftp" else url

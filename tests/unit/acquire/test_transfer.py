@@ -1,0 +1,198 @@
+"""Fetching one file, from a server that fails as servers do."""
+
+import gzip
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from file_server import FileServer
+
+from epifoundation.acquire import transfer
+from epifoundation.acquire.hosts import as_https
+from epifoundation.acquire.transfer import fetch
+from epifoundation.errors import AcquireError
+
+BODY = gzip.compress(random.Random(0).randbytes(300_000), mtime=0)
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "CHUNK_BYTES", 10_000)
+
+
+@pytest.fixture
+def check(md5: Callable[[bytes], str]) -> dict[str, object]:
+    return {"md5": md5(BODY), "bytes": len(BODY), "wait_seconds": 0.0}
+
+
+def test_file_arrives_whole_and_leaves_nothing_else(
+    server: FileServer, tmp_path: Path, check: dict
+) -> None:
+    server.files["/a.gz"] = BODY
+    counted: list[int] = []
+    fetch(f"{server.url}/a.gz", tmp_path / "new" / "a.gz", counter=counted.append, **check)
+    assert (tmp_path / "new" / "a.gz").read_bytes() == BODY
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.gz"]
+    assert sum(counted) == len(BODY)
+
+
+def test_file_that_is_right_is_not_fetched_again(
+    server: FileServer, tmp_path: Path, check: dict
+) -> None:
+    (tmp_path / "a.gz").write_bytes(BODY)
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    assert server.asked == []
+
+
+def test_file_that_is_wrong_is_replaced(server: FileServer, tmp_path: Path, check: dict) -> None:
+    server.files["/a.gz"] = BODY
+    (tmp_path / "a.gz").write_bytes(BODY[:-1] + b"?")
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    assert (tmp_path / "a.gz").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["checksum known", "unknown"])
+def test_broken_transfer_goes_on_where_it_ended(
+    server: FileServer, tmp_path: Path, check: dict, known: bool
+) -> None:
+    server.files["/a.gz"] = BODY
+    server.faults["/a.gz"] = [("broken", 120_000)]
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **(check if known else {"wait_seconds": 0.0}))
+    first, second = server.ranges("/a.gz")
+    assert first == ""
+    assert 0 < int(second.removeprefix("bytes=").rstrip("-")) <= 120_000
+    assert (tmp_path / "a.gz").read_bytes() == BODY
+
+
+def test_later_call_goes_on_from_the_part_kept(
+    server: FileServer, tmp_path: Path, check: dict
+) -> None:
+    server.files["/a.gz"] = BODY
+    server.faults["/a.gz"] = [("broken", 120_000)]
+    with pytest.raises(AcquireError, match="could not be fetched in 1 attempts.*kept"):
+        fetch(f"{server.url}/a.gz", tmp_path / "a.gz", retries=0, **check)
+    assert not (tmp_path / "a.gz").exists()
+    kept = (tmp_path / "a.gz.part").stat().st_size
+    assert kept > 0
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    assert server.ranges("/a.gz") == ["", f"bytes={kept}-"]
+    assert (tmp_path / "a.gz").read_bytes() == BODY
+
+
+def test_server_without_ranges_starts_again(
+    server: FileServer, tmp_path: Path, check: dict
+) -> None:
+    server.files["/a.gz"] = BODY
+    server.faults["/a.gz"] = [("broken", 120_000), ("no range", 0)]
+    counted: list[int] = []
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", counter=counted.append, **check)
+    assert (tmp_path / "a.gz").read_bytes() == BODY
+    assert sum(counted) == len(BODY)
+
+
+def test_part_of_another_file_is_noticed_and_fetched_afresh(
+    server: FileServer, tmp_path: Path, check: dict
+) -> None:
+    server.files["/a.gz"] = BODY
+    (tmp_path / "a.gz.part").write_bytes(b"x" * 1000)
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    assert (tmp_path / "a.gz").read_bytes() == BODY
+
+
+def test_part_longer_than_the_file_is_discarded(
+    server: FileServer, tmp_path: Path, check: dict
+) -> None:
+    server.files["/a.gz"] = BODY
+    (tmp_path / "a.gz.part").write_bytes(b"x" * (len(BODY) + 5))
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    assert (tmp_path / "a.gz").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_busy_server_is_asked_again(
+    server: FileServer, tmp_path: Path, check: dict, status: int
+) -> None:
+    server.files["/a.gz"] = BODY
+    server.faults["/a.gz"] = [("status", status)] * 2
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    assert len(server.asked) == 3
+
+
+def test_missing_file_is_asked_for_once(server: FileServer, tmp_path: Path, check: dict) -> None:
+    with pytest.raises(AcquireError, match=r"/a.gz: the server answered 404 Not Found; it was"):
+        fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    assert len(server.asked) == 1
+
+
+def test_wrong_checksum_names_file_expected_and_found(
+    server: FileServer, tmp_path: Path, check: dict, md5: Callable[[bytes], str]
+) -> None:
+    changed = BODY[:-1] + bytes([BODY[-1] ^ 1])
+    server.files["/a.gz"] = changed
+    with pytest.raises(AcquireError) as caught:
+        fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    message = str(caught.value)
+    assert f"a.gz: its MD5 is {md5(changed)}, expected {md5(BODY)}" in message
+    assert f"{server.url}/a.gz" in message
+    assert "Run again" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_damaged_once_on_the_way_is_fetched_once_more(
+    server: FileServer, tmp_path: Path, check: dict
+) -> None:
+    server.files["/a.gz"] = BODY
+    server.faults["/a.gz"] = [("changed", 0)]
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    assert (tmp_path / "a.gz").read_bytes() == BODY
+
+
+def test_file_shortened_at_its_source_is_refused(
+    server: FileServer, tmp_path: Path, check: dict
+) -> None:
+    server.files["/a.gz"] = BODY[:1000]
+    expected = f"a.gz: it has 1,000 bytes, expected {len(BODY):,}"
+    with pytest.raises(AcquireError, match=expected):
+        fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    assert not (tmp_path / "a.gz").exists()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["checksum known", "unknown"])
+def test_web_page_is_no_file(server: FileServer, tmp_path: Path, check: dict, known: bool) -> None:
+    server.files["/a.gz"] = BODY
+    server.faults["/a.gz"] = [("html", 0), ("html", 0)]
+    with pytest.raises(AcquireError, match="a web page came instead of the file"):
+        fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **(check if known else {}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gz_name_without_gzip_is_refused(server: FileServer, tmp_path: Path) -> None:
+    server.files["/a.gz"] = b"not packed"
+    with pytest.raises(AcquireError, match="it is not gzip"):
+        fetch(f"{server.url}/a.gz", tmp_path / "a.gz")
+
+
+def test_local_files_are_copied_and_verified(tmp_path: Path, check: dict) -> None:
+    source = tmp_path / "with space.gz"
+    source.write_bytes(BODY)
+    fetch(source.as_uri(), tmp_path / "b.gz", **check)
+    fetch(str(source), tmp_path / "c.gz", **check)
+    assert (tmp_path / "b.gz").read_bytes() == (tmp_path / "c.gz").read_bytes() == BODY
+    source.write_bytes(b"")
+    with pytest.raises(AcquireError, match="it has 0 bytes"):
+        fetch(source.as_uri(), tmp_path / "d.gz", **check)
+    with pytest.raises(AcquireError, match="absent.gz does not exist"):
+        fetch(str(tmp_path / "absent.gz"), tmp_path / "e.gz")
+
+
+def test_unreachable_server_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AcquireError, match=r"127.0.0.1:9/x could not be fetched in 2 attempts"):
+        fetch("http://127.0.0.1:9/x", tmp_path / "x", retries=1, wait_seconds=0)
+    with pytest.raises(AcquireError, match="no address to fetch from"):
+        fetch("gopher://host/x", tmp_path / "x", wait_seconds=0)
+
+
+def test_ftp_becomes_https() -> None:
+    assert as_https("ftp://host/a/b.gz") == "https://host/a/b.gz"
+    assert as_https("http://host/a") == "http://host/a"
