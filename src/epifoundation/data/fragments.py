@@ -76,7 +76,7 @@ def read_fragments(path: Path | str, barcodes: Sequence[str] = ()) -> Iterator[F
     plain; sorted or not; lines that start with `#` are skipped. Raises DataError for a file that is
     empty, cut off, or holds something else.
     """
-    wanted = pd.Index(barcodes, dtype=object)
+    wanted = pd.Index(np.array(barcodes, dtype=object))
     if not wanted.is_unique:
         repeated = wanted[wanted.duplicated()]
         message = f"{len(repeated)} barcodes are listed twice (first: {repeated[0]})"
@@ -115,7 +115,7 @@ def count_fragments_in_peaks(
     counter = RegionCounter(peaks, n_barcodes=len(barcodes))
     for chunk in read_fragments(fragments, barcodes):
         counter.add(chunk)
-    return counter.counts(fragments, barcodes, keep_absent=keep_absent)
+    return counter.named(fragments, barcodes, regions_as_var(peaks), keep_absent=keep_absent)
 
 
 class RegionCounter:
@@ -138,22 +138,31 @@ class RegionCounter:
         """Return the counts so far, barcodes × regions, int32."""
         return self._pairs.matrix()
 
-    def counts(
-        self, where: Path | str, barcodes: Sequence[str], *, keep_absent: bool
+    def named(
+        self,
+        where: Path | str,
+        barcodes: Sequence[str],
+        var: pd.DataFrame,
+        *,
+        keep_absent: bool,
     ) -> ad.AnnData:
-        """Return the counts with their names, checked against the chromosomes that were seen."""
+        """Return the counts under the names of `barcodes` and of `var`, one row a region.
+
+        Regions on chromosomes never seen in the file `where` go unless `keep_absent`; if that is
+        all of them, DataError.
+        """
         present = self.regions["chrom"].isin(self._seen).to_numpy()
         if not present.any():
             message = (
-                f"{where}: none of the {len(present):,} peaks is on a chromosome of the fragments"
-                f" (peaks on {self.regions['chrom'].iloc[0]}, fragments on"
+                f"{where}: none of the {len(present):,} regions is on a chromosome of the fragments"
+                f" (regions on {self.regions['chrom'].iloc[0]}, fragments on"
                 f" {min(self._seen)}). Are both of the same genome, named alike?"
             )
             raise DataError(message)
         if not present.all():
             absent = self.regions["chrom"][~present]
             logger.info(
-                "%s: %d of %d peaks are on chromosomes without fragments (first: %s), %s",
+                "%s: %d of %d regions are on chromosomes without fragments (first: %s), %s",
                 *(where, len(absent), len(present), absent.iloc[0]),
                 "kept" if keep_absent else "dropped",
             )
@@ -161,12 +170,11 @@ class RegionCounter:
         kept = np.ones_like(present) if keep_absent else present
         n_empty = int((np.diff(matrix.indptr) == 0).sum())
         logger.info(
-            "%s: %d barcodes × %d peaks, %d counts, %d barcodes without any",
+            "%s: %d barcodes × %d regions, %d counts, %d barcodes without any",
             *(where, len(barcodes), kept.sum(), matrix.sum(), n_empty),
         )
-        obs = pd.DataFrame(index=pd.Index(list(barcodes), dtype=object, name="barcode"))
-        var = regions_as_var(self.regions[kept])
-        return ad.AnnData(X=matrix if kept.all() else matrix[:, kept], obs=obs, var=var)
+        obs = pd.DataFrame(index=pd.Index(list(barcodes), dtype=object))
+        return ad.AnnData(X=matrix if kept.all() else matrix[:, kept], obs=obs, var=var[kept])
 
 
 def _with_progress(tables: Iterator[pa.Table], path: Path | str) -> Iterator[pa.Table]:

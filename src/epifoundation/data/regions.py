@@ -18,7 +18,8 @@ PENDING_PAIRS = 2**22
 class RegionIndex:
     """Finds overlaps of fragments with regions that may overlap each other.
 
-    `regions` has `chrom`, `start`, `end` (0-based, half-open; starts may be negative), in any order.
+    `regions` has `chrom`, `start`, `end` (0-based, half-open; a start may be negative), in any
+    order.
     """
 
     def __init__(self, regions: pd.DataFrame) -> None:

@@ -1,0 +1,203 @@
+# Counts in peaks, barcode metrics, cells; and the two later ways in.
+# In:  R/align/{sample}/outs/ (entry fastq), or the files the sheet names (fragments, matrices);
+#      R/peaks/{atlas}/peaks.bed; R/reference/{genes.gtf,blacklist.bed}
+# Out: R/inputs/{sample}/{rna.h5ad,atac_fragments.tsv.gz,atac_fragments.tsv.gz.tbi} (fragments),
+#      R/matrix/{atlas}/{sample}/{atac_counts.h5ad,barcode_metrics.parquet} (not matrices),
+#      R/matrix/{atlas}/{sample}/{cells.h5mu,qc_funnel.tsv}
+
+CELLS = {
+    "cells": R + "/matrix/{atlas}/{sample}/cells.h5mu",
+    "funnel": R + "/matrix/{atlas}/{sample}/qc_funnel.tsv",
+}
+
+
+def samples_by_entry(*entries):
+    """A pattern of the samples that enter there."""
+    return any_of([row.sample for row in sheet.rows if row.entry in entries])
+
+
+def sample_of(wildcards):
+    """A sample's row as plain data."""
+    return asdict(sheet.one(wildcards.sample, wildcards.atlas))
+
+
+def imported_genes():
+    """The annotation for counts of others; no genome is built where only matrices are read."""
+    if all(row.entry == "matrices" for row in sheet.rows):
+        return reference_source("annotation")
+    return genes_file()
+
+
+def input_source(sample, column):
+    """The file a row names: itself where local, else where it is fetched to."""
+    location = getattr(sheet.one(sample), column)
+    if local_or_url(location):
+        return local_path(location)
+    name = location.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return f"{R}/inputs/{sample}/source/{column}/{name}"
+
+
+rule fetch_input:
+    """Fetch a file of counts or fragments that the sheet names by URL."""
+    output:
+        source=temp(R + "/inputs/{sample}/source/{column}/{name}"),
+    log:
+        R + "/logs/fetch_input/{sample}.{column}.{name}.log",
+    benchmark:
+        R + "/benchmarks/fetch_input/{sample}.{column}.{name}.tsv"
+    wildcard_constraints:
+        column="rna|atac",
+        name="[^/]+",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=12 * 60,
+    params:
+        url=lambda wildcards: getattr(sheet.one(wildcards.sample), wildcards.column),
+        retries=cfg.acquire.retries,
+    script:
+        "../workflow_scripts/fetch_input.py"
+
+
+rule import_fragments:
+    """Sort and index a sample's own fragments, and bring its RNA counts into one form."""
+    input:
+        rna=lambda wildcards: input_source(wildcards.sample, "rna"),
+        fragments=lambda wildcards: input_source(wildcards.sample, "atac"),
+        genes=imported_genes(),
+    output:
+        rna=R + "/inputs/{sample}/rna.h5ad",
+        fragments=R + "/inputs/{sample}/atac_fragments.tsv.gz",
+        index=R + "/inputs/{sample}/atac_fragments.tsv.gz.tbi",
+    log:
+        R + "/logs/import_fragments/{sample}.log",
+    benchmark:
+        R + "/benchmarks/import_fragments/{sample}.tsv"
+    wildcard_constraints:
+        sample=samples_by_entry("fragments"),
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        # an unsorted file is sorted in memory
+        mem_mb=lambda wildcards, input: int(4000 + 12 * input.size_mb),
+        runtime=240,
+    params:
+        code=code_of(
+            "data/annotation.py",
+            "data/fragment_files.py",
+            "data/imports.py",
+            "data/tenx.py",
+        ),
+    script:
+        "../workflow_scripts/import_fragments.py"
+
+
+rule import_matrices:
+    """Pair a sample's own matrices as cells, with their published labels."""
+    input:
+        rna=lambda wildcards: input_source(wildcards.sample, "rna"),
+        atac=lambda wildcards: input_source(wildcards.sample, "atac"),
+        genes=imported_genes(),
+    output:
+        **CELLS,
+    log:
+        R + "/logs/import_matrices/{atlas}.{sample}.log",
+    benchmark:
+        R + "/benchmarks/import_matrices/{atlas}.{sample}.tsv"
+    wildcard_constraints:
+        sample=samples_by_entry("matrices"),
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input: int(4000 + 20 * input.size_mb),
+        runtime=120,
+    params:
+        sample=sample_of,
+        qc=params_of(cfg.qc),
+        mitochondrial=cfg.reference.mitochondrial,
+        code=code_of(
+            "data/annotation.py",
+            "data/cells.py",
+            "data/imports.py",
+            "data/qc.py",
+            "data/tenx.py",
+        ),
+    script:
+        "../workflow_scripts/import_matrices.py"
+
+
+rule count:
+    """Count fragments per barcode and peak, and measure the barcodes, in one reading."""
+    input:
+        fragments=lambda wildcards: fragments_of(wildcards.sample),
+        rna=lambda wildcards: counts_of_sample(wildcards.sample),
+        peaks=R + "/peaks/{atlas}/peaks.bed",
+        genes=genes_file(),
+        blacklist=blacklist_file(),
+    output:
+        counts=R + "/matrix/{atlas}/{sample}/atac_counts.h5ad",
+        metrics=R + "/matrix/{atlas}/{sample}/barcode_metrics.parquet",
+    log:
+        R + "/logs/count/{atlas}.{sample}.log",
+    benchmark:
+        R + "/benchmarks/count/{atlas}.{sample}.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input: int(3000 + 4 * input.size_mb),
+        runtime=240,
+    params:
+        mitochondrial=cfg.reference.mitochondrial,
+        nucleosome_lines=cfg.qc.nucleosome_lines if cfg.qc else "all",
+        code=code_of(
+            "data/annotation.py",
+            "data/fragments.py",
+            "data/imports.py",
+            "data/qc.py",
+            "data/regions.py",
+            "data/tenx.py",
+            "data/tss.py",
+        ),
+    script:
+        "../workflow_scripts/count.py"
+
+
+rule filter_cells:
+    """Keep the barcodes that meet the six criteria, with both their counts."""
+    input:
+        rna=lambda wildcards: counts_of_sample(wildcards.sample),
+        counts=rules.count.output.counts,
+        metrics=rules.count.output.metrics,
+        genes=genes_file(),
+    output:
+        **CELLS,
+    log:
+        R + "/logs/filter_cells/{atlas}.{sample}.log",
+    benchmark:
+        R + "/benchmarks/filter_cells/{atlas}.{sample}.tsv"
+    wildcard_constraints:
+        sample=samples_by_entry("fastq", "fragments"),
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input: int(4000 + 10 * input.size_mb),
+        runtime=60,
+    params:
+        sample=sample_of,
+        qc=params_of(cfg.qc),
+        code=code_of(
+            "contracts.py",
+            "data/annotation.py",
+            "data/cells.py",
+            "data/imports.py",
+            "data/qc.py",
+            "data/tenx.py",
+        ),
+    script:
+        "../workflow_scripts/filter_cells.py"

@@ -1,0 +1,153 @@
+# The peak set of each atlas.
+# In:  fragments of the atlas samples (peaks.pool: all adds the evaluation samples); or
+#      peaks.frozen, a BED; or, where all atlas samples are paired matrices, their own peaks
+# Out: R/peaks/{atlas}/peaks.bed (0-based, half-open; name, score) and summary.tsv
+#
+# Also where the inputs of a sample lie, whichever way it came in; used from here on.
+
+import re
+from dataclasses import asdict
+
+
+def any_of(names):
+    """A pattern that matches these names and nothing else; nothing at all if there is none."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def local_path(location):
+    """A local path; a relative one that is not here is taken from the checkout."""
+    path = Path(location)
+    found = path if path.exists() else Path(workflow.basedir, path)
+    return str(found) if found.exists() else str(location)
+
+
+def fragments_of(sample):
+    """The fragments file of a sample, by its way in."""
+    if sheet.one(sample).entry == "fragments":
+        return f"{R}/inputs/{sample}/atac_fragments.tsv.gz"
+    return f"{R}/align/{sample}/outs/atac_fragments.tsv.gz"
+
+
+def counts_of_sample(sample):
+    """The RNA counts of a sample's called cells, by its way in."""
+    if sheet.one(sample).entry == "fragments":
+        return f"{R}/inputs/{sample}/rna.h5ad"
+    return f"{R}/align/{sample}/outs/filtered_feature_bc_matrix.h5"
+
+
+def genes_file():
+    """The annotation: of the built genome, or as it is where none is built; may be absent."""
+    if cfg.reference.fasta is None:
+        return reference_source("annotation")
+    return R + "/reference/genes.gtf"
+
+
+def blacklist_file():
+    """The blacklist: of the built genome, or as it is where none is built."""
+    if cfg.reference.fasta is None:
+        return reference_source("blacklist")
+    return R + "/reference/blacklist.bed"
+
+
+def pooled_samples(atlas):
+    """The samples whose fragments are pooled."""
+    role = "atlas" if cfg.peaks.pool == "atlas" else None
+    rows = sheet.select(atlas=atlas, role=role)
+    return [row.sample for row in rows if row.entry != "matrices"]
+
+
+def made_of_matrices(atlas):
+    """Whether no atlas sample has fragments."""
+    entries = {row.entry for row in sheet.select(atlas=atlas, role="atlas")}
+    return entries == {"matrices"}
+
+
+PEAKS = {
+    "peaks": R + "/peaks/{atlas}/peaks.bed",
+    "summary": R + "/peaks/{atlas}/summary.tsv",
+}
+SHARED = [atlas for atlas in sheet.atlases() if made_of_matrices(atlas)]
+CALLED = [atlas for atlas in sheet.atlases() if atlas not in SHARED]
+
+
+if cfg.peaks.frozen:
+
+    rule take_peaks:
+        """Take the given peak set as it is."""
+        input:
+            bed=local_path(cfg.peaks.frozen),
+        output:
+            **PEAKS,
+        log:
+            R + "/logs/take_peaks/{atlas}.log",
+        conda:
+            "../envs/epifoundation.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=20,
+        params:
+            standard_chromosomes=cfg.reference.standard_chromosomes,
+            code=code_of("data/peaks.py", "data/regions.py"),
+        script:
+            "../workflow_scripts/take_peaks.py"
+
+else:
+
+    rule call_peaks:
+        """Call peaks on the pooled fragments with MACS2, as Signac's CallPeaks."""
+        input:
+            fragments=lambda wildcards: [
+                fragments_of(sample) for sample in pooled_samples(wildcards.atlas)
+            ],
+            blacklist=blacklist_file(),
+        output:
+            **PEAKS,
+        log:
+            R + "/logs/call_peaks/{atlas}.log",
+        benchmark:
+            R + "/benchmarks/call_peaks/{atlas}.tsv"
+        wildcard_constraints:
+            atlas=any_of(CALLED),
+        conda:
+            "../envs/epifoundation.yaml"
+        threads: 1
+        resources:
+            # MACS2: 50 MB a million distinct starts, of which a genome has only so many
+            mem_mb=lambda wildcards, input: int(min(3000 + 6 * input.size_mb, 200000)),
+            runtime=24 * 60,
+        params:
+            peaks=params_of(cfg.peaks),
+            standard_chromosomes=cfg.reference.standard_chromosomes,
+            code=code_of(
+                "data/fragments.py", "data/peaks.py", "data/pool.py", "data/regions.py"
+            ),
+        script:
+            "../workflow_scripts/call_peaks.py"
+
+    rule share_peaks:
+        """Take the peaks that the paired matrices of an atlas share."""
+        input:
+            cells=lambda wildcards: [
+                f"{R}/matrix/{row.atlas}/{row.sample}/cells.h5mu"
+                for row in sheet.select(atlas=wildcards.atlas, role="atlas")
+            ],
+        output:
+            **PEAKS,
+        log:
+            R + "/logs/share_peaks/{atlas}.log",
+        wildcard_constraints:
+            atlas=any_of(SHARED),
+        conda:
+            "../envs/epifoundation.yaml"
+        threads: 1
+        resources:
+            mem_mb=16000,
+            runtime=60,
+        params:
+            samples=lambda wildcards: [
+                row.sample for row in sheet.select(atlas=wildcards.atlas, role="atlas")
+            ],
+            code=code_of("data/peaks.py", "data/regions.py", "multiome.py"),
+        script:
+            "../workflow_scripts/share_peaks.py"

@@ -1,0 +1,73 @@
+"""Fragment files as tabix wants them: sorted, bgzipped, indexed."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pysam
+
+from epifoundation.data.gzipped import is_bgzf, open_bytes
+from epifoundation.errors import DataError
+from epifoundation.files import whole
+
+logger = logging.getLogger(__name__)
+
+
+def index_fragments(source: Path | str, target: Path | str) -> None:
+    """Write `target` (sorted, bgzipped) and `target`.tbi from a fragments file of any order.
+
+    A sorted, bgzipped source is copied as it is; another is sorted by chromosome, in order of first
+    appearance, start and end, in memory.
+    """
+    open_bytes(source).close()  # says at once whether it is there and whole
+    target = Path(target)
+    index = Path(f"{target}.tbi")
+    with whole(target) as partial, whole(index) as partial_index:
+        if is_bgzf(source) and _indexed(shutil.copyfile(source, partial), partial_index):
+            return
+        logger.info("%s is not sorted and bgzipped: sorting it", source)
+        plain = partial.with_suffix(".tsv")
+        try:
+            _sorted_rows(source).write_csv(plain, include_header=False, separator="\t")
+            pysam.tabix_compress(str(plain), str(partial), force=True)
+        finally:
+            plain.unlink(missing_ok=True)
+        if not _indexed(partial, partial_index):
+            message = (
+                f"{source} cannot be indexed by tabix even when sorted: is it a fragments file?"
+            )
+            raise DataError(message)
+
+
+def _indexed(fragments: Path | str, index: Path) -> bool:
+    """Index the file; return False where tabix refuses its order."""
+    try:
+        pysam.tabix_index(
+            str(fragments), preset="bed", index=str(index), keep_original=True, force=True
+        )
+    except OSError as error:
+        logger.info("tabix: %s", error)
+        return False
+    return True
+
+
+def _sorted_rows(source: Path | str) -> pl.DataFrame:
+    with open_bytes(source) as handle:
+        text = handle.read()
+    try:
+        table = pl.read_csv(
+            text,
+            separator="\t",
+            has_header=False,
+            comment_prefix="#",
+            quote_char=None,
+            schema_overrides={"column_1": pl.String, "column_2": pl.Int64, "column_3": pl.Int64},
+        )
+    except pl.exceptions.PolarsError as error:
+        message = f"{source} is not a fragments file ({str(error).splitlines()[0]})"
+        raise DataError(message) from error
+    _, first, code = np.unique(table["column_1"].to_numpy(), return_index=True, return_inverse=True)
+    ranked = table.with_columns(rank=pl.Series(first[code]))
+    return ranked.sort("rank", "column_2", "column_3", maintain_order=True).drop("rank")

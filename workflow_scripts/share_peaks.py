@@ -1,0 +1,16 @@
+"""Take the peaks that the paired matrices of an atlas share."""
+
+from snakemake.iocontainers import Snakemake
+
+from epifoundation.data.peaks import PEAK_SUMMARY, peaks_of_matrices, write_peaks
+from epifoundation.jobs import job
+from epifoundation.multiome import read_multiome
+
+snakemake: Snakemake
+
+if __name__ == "__main__":
+    with job(log=snakemake.log[0]):
+        multiomes = [read_multiome(path) for path in snakemake.input.cells]
+        peaks, summary = peaks_of_matrices(multiomes, snakemake.params.samples)
+        write_peaks(peaks, snakemake.output.peaks)
+        PEAK_SUMMARY.write(summary, snakemake.output.summary)
