@@ -103,6 +103,8 @@ def _join_singletons(labels: Labels, weights: sparse.csr_matrix) -> Labels:
     """Merge clusters of one node, which are the last, into those they share most with."""
     sizes = np.bincount(labels)
     larger = np.flatnonzero(sizes > 1)
+    if not len(larger):
+        return labels
     joined = labels.copy()
     for node in np.flatnonzero(sizes[labels] == 1):
         row = slice(weights.indptr[node], weights.indptr[node + 1])
