@@ -24,7 +24,7 @@ setup: .venv/.ready .venv-liger/.tried .make/native-tools ## .venv, .venv-liger 
 		echo "set-up: no LIGER environment; going on, only the method liger will fail (delete .venv-liger to try again)"
 	@mkdir -p .venv-liger && touch $@
 
-.make/native-tools: scripts/native_tools.sh | .venv/.ready
+.make/native-tools: .venv/.ready scripts/native_tools.sh
 	@scripts/native_tools.sh
 	@touch $@
 

@@ -8,11 +8,7 @@ set -euo pipefail
 python -m pip install "$(grep '^torch==' locks/main.txt)"
 python -m pip install --no-deps -r locks/main.txt
 python -m pip install --no-deps --no-build-isolation --editable .
-
-# macs2 wants an older NumPy: an environment of its own inside this one
-python -m venv "$CONDA_PREFIX/macs2"
-"$CONDA_PREFIX/macs2/bin/python" -m pip install macs2==2.2.9.1
-ln -sf "$CONDA_PREFIX/macs2/bin/macs2" "$CONDA_PREFIX/bin/macs2"
+python -m pip install --no-deps macs2==2.2.9.1
 
 # scib ships its LISI helper compiled for glibc 2.38
 lisi=$(python -c 'import importlib.util as u; print(u.find_spec("scib").submodule_search_locations[0])')/knn_graph
