@@ -16,7 +16,7 @@ CONFIG = ClusterConfig(
     n_neighbors=15,
     neighbor_range=100,
     small_samples=False,
-    resolution=1.0,
+    resolution=0.3,
     seed=0,
 )
 
