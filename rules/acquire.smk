@@ -3,20 +3,14 @@
 # Out: R/acquire/{sample}/manifest.tsv, R/fastq/{sample}/
 
 
-def accessions_of(sample):
-    """What of a sample's row decides which files are fetched; the rest may change freely."""
-    row = sheet.one(sample)
-    return {name: getattr(row, name) for name in ("sample", "source", "rna", "atac")}
-
-
 rule resolve:
     """List a sample's FASTQ files: address, size, checksum and role of each."""
     input:
-        R + "/simulated/archive/index.tsv" if cfg.simulate else [],
+        index=f"{R}/simulated/archive/index.tsv" if cfg.simulate else [],
     output:
-        manifest=R + "/acquire/{sample}/manifest.tsv",
+        manifest=f"{R}/acquire/{{sample}}/manifest.tsv",
     log:
-        R + "/logs/resolve/{sample}.log",
+        f"{R}/logs/resolve/{{sample}}.log",
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -24,7 +18,11 @@ rule resolve:
         mem_mb=1000,
         runtime=20,
     params:
-        accessions=lambda wildcards: accessions_of(wildcards.sample),
+        # what decides which files are fetched; the rest of the row may change freely
+        accessions=lambda wildcards: {
+            name: getattr(sheet.one(wildcards.sample), name)
+            for name in ("sample", "source", "rna", "atac")
+        },
         catalogue=cfg.acquire.catalogue,
         code=code_of(
             "acquire/catalogue.py",
@@ -44,14 +42,14 @@ rule download:
     output:
         # checked against the manifest's sums, so no code of ours decides what is in it
         fastq=(
-            directory(R + "/fastq/{sample}")
+            directory(f"{R}/fastq/{{sample}}")
             if cfg.acquire.keep_fastq
-            else temp(directory(R + "/fastq/{sample}"))
+            else temp(directory(f"{R}/fastq/{{sample}}"))
         ),
     log:
-        R + "/logs/download/{sample}.log",
+        f"{R}/logs/download/{{sample}}.log",
     benchmark:
-        R + "/benchmarks/download/{sample}.tsv"
+        f"{R}/benchmarks/download/{{sample}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1

@@ -4,25 +4,24 @@
 #      R/reference/star/ and R/reference/bwa/ (engine open), R/reference/arc/ (cellranger-arc)
 
 
-def reference_source(part):
-    """The file of a part of the reference: itself where local, else where it is fetched to."""
-    location = getattr(cfg.reference, part)
-    if location is None or local_or_url(location):
-        return local_or_url(location)
-    name = location.partition("?")[0].rstrip("/").rpartition("/")[2]
-    return f"{R}/reference/source/{part}/{name}"
+from epifoundation.acquire.hosts import place_of
+
+SOURCES = {
+    part: place_of(getattr(cfg.reference, part), f"{R}/reference/source/{part}")
+    for part in ("fasta", "annotation", "blacklist")
+}
 
 
 rule fetch_reference:
     """Fetch one file of the reference; a broken transfer goes on where it ended."""
     output:
-        source=temp(R + "/reference/source/{part}/{name}"),
+        source=temp(f"{R}/reference/source/{{part}}/{{name}}"),
     log:
-        R + "/logs/fetch_reference/{part}.{name}.log",
+        f"{R}/logs/fetch_reference/{{part}}.{{name}}.log",
     benchmark:
-        R + "/benchmarks/fetch_reference/{part}.{name}.tsv"
+        f"{R}/benchmarks/fetch_reference/{{part}}.{{name}}.tsv"
     wildcard_constraints:
-        part="fasta|annotation|blacklist",
+        part="|".join(SOURCES),
         name="[^/]+",
     conda:
         "../envs/epifoundation.yaml"
@@ -41,19 +40,19 @@ rule fetch_reference:
 rule build_reference:
     """Put sequence, annotation and blacklist in one form and check that they agree."""
     input:
-        fasta=reference_source("fasta"),
-        annotation=reference_source("annotation"),
-        blacklist=reference_source("blacklist"),
+        fasta=SOURCES["fasta"],
+        annotation=SOURCES["annotation"],
+        blacklist=SOURCES["blacklist"],
     output:
-        fasta=R + "/reference/genome.fa",
-        fai=R + "/reference/genome.fa.fai",
-        gtf=R + "/reference/genes.gtf",
-        blacklist=R + "/reference/blacklist.bed",
-        chrom_sizes=R + "/reference/chrom_sizes.tsv",
+        fasta=f"{R}/reference/genome.fa",
+        fai=f"{R}/reference/genome.fa.fai",
+        gtf=f"{R}/reference/genes.gtf",
+        blacklist=f"{R}/reference/blacklist.bed",
+        chrom_sizes=f"{R}/reference/chrom_sizes.tsv",
     log:
-        R + "/logs/build_reference.log",
+        f"{R}/logs/build_reference.log",
     benchmark:
-        R + "/benchmarks/build_reference.tsv"
+        f"{R}/benchmarks/build_reference.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -76,11 +75,11 @@ rule index_star:
         fasta=rules.build_reference.output.fasta,
         gtf=rules.build_reference.output.gtf,
     output:
-        index=directory(R + "/reference/star"),
+        index=directory(f"{R}/reference/star"),
     log:
-        R + "/logs/index_star.log",
+        f"{R}/logs/index_star.log",
     benchmark:
-        R + "/benchmarks/index_star.tsv"
+        f"{R}/benchmarks/index_star.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 8
@@ -101,12 +100,12 @@ rule index_bwa:
         fasta=rules.build_reference.output.fasta,
     output:
         index=multiext(
-            R + "/reference/bwa/genome.fa", ".amb", ".ann", ".bwt", ".pac", ".sa"
+            f"{R}/reference/bwa/genome.fa", ".amb", ".ann", ".bwt", ".pac", ".sa"
         ),
     log:
-        R + "/logs/index_bwa.log",
+        f"{R}/logs/index_bwa.log",
     benchmark:
-        R + "/benchmarks/index_bwa.tsv"
+        f"{R}/benchmarks/index_bwa.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -114,7 +113,6 @@ rule index_bwa:
         mem_mb=lambda wildcards, input: int(1000 + 2 * input.size_mb),
         runtime=4 * 60,
     params:
-        prefix=R + "/reference/bwa/genome.fa",
         code=code_of("acquire/indexes.py"),
     script:
         "../workflow_scripts/index_bwa.py"
@@ -123,13 +121,13 @@ rule index_bwa:
 rule unpack_arc_reference:
     """Unpack the 10x reference that Cell Ranger ARC aligns to."""
     input:
-        tarball=reference_source("fasta"),
+        tarball=SOURCES["fasta"],
     output:
-        reference=directory(R + "/reference/arc"),
+        reference=directory(f"{R}/reference/arc"),
     log:
-        R + "/logs/unpack_arc_reference.log",
+        f"{R}/logs/unpack_arc_reference.log",
     benchmark:
-        R + "/benchmarks/unpack_arc_reference.tsv"
+        f"{R}/benchmarks/unpack_arc_reference.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1

@@ -1,5 +1,7 @@
 """Make bwa's index."""
 
+from pathlib import Path
+
 from snakemake.iocontainers import Snakemake
 
 from epifoundation.acquire.indexes import index_bwa
@@ -9,4 +11,5 @@ snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
-        index_bwa(snakemake.input.fasta, snakemake.params.prefix)
+        prefix = Path(snakemake.output.index[0]).with_suffix("")
+        index_bwa(snakemake.input.fasta, prefix)

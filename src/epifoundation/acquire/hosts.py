@@ -3,8 +3,9 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import PurePosixPath
 from typing import Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 PREFIX = "EPIFOUNDATION_"
 ENA_FIELDS = (
@@ -67,3 +68,14 @@ def as_https(url: str) -> str:
     """Return an ftp:// address as https://, which the archives serve at the same path."""
     scheme, separator, rest = url.partition("://")
     return f"https://{rest}" if separator and scheme.lower() == "ftp" else url
+
+
+def place_of(location: str | None, folder: str) -> str | list[str]:
+    """Return the file that a configured location is read from: itself, or its copy in `folder`.
+
+    What Snakemake takes as an input: no file for None.
+    """
+    if location is None:
+        return []
+    parts = urlsplit(location)
+    return f"{folder}/{PurePosixPath(parts.path).name}" if parts.scheme else location

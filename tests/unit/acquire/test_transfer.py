@@ -9,7 +9,7 @@ import pytest
 from file_server import FileServer
 
 from epifoundation.acquire import transfer
-from epifoundation.acquire.hosts import as_https
+from epifoundation.acquire.hosts import as_https, place_of
 from epifoundation.acquire.transfer import fetch
 from epifoundation.errors import AcquireError
 
@@ -196,3 +196,18 @@ def test_unreachable_server_is_named(tmp_path: Path) -> None:
 def test_ftp_becomes_https() -> None:
     assert as_https("ftp://host/a/b.gz") == "https://host/a/b.gz"
     assert as_https("http://host/a") == "http://host/a"
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("data/genome.fa.gz", "data/genome.fa.gz"),
+        ("https://host/a/@@download/b.bed.gz?x=1/2", "source/b.bed.gz"),
+        ("file:///data/b.bed", "source/b.bed"),
+        (None, []),
+    ],
+)
+def test_reference_is_read_from_its_path_or_from_its_copy(
+    location: str | None, place: str | list[str]
+) -> None:
+    assert place_of(location, "source") == place
