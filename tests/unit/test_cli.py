@@ -1,0 +1,80 @@
+"""The commands on small files; what they compute is tested where it is written."""
+
+import json
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from epifoundation.cli import build_parser, main
+
+FRAGMENTS = "chr1\t100\t180\tA-1\t1\nchr1\t150\t400\tA-1\t2\nchr1\t900\t1000\tB-1\t1\n"
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "f.tsv").write_text(FRAGMENTS)
+    (tmp_path / "p.bed").write_text("chr1\t120\t160\nchr1\t300\t950\nchr9\t1\t5\n")
+    (tmp_path / "b.txt").write_text("B-1\nA-1\n")
+    return tmp_path
+
+
+def test_every_command_has_help_with_an_example(capsys):
+    commands = build_parser()._subparsers._group_actions[0].choices  # argparse has no public way
+    assert {"simulate", "call-peaks", "count", "qc", "cluster", "label"} <= set(commands)
+    for name in commands:
+        with pytest.raises(SystemExit) as end:
+            main([name, "--help"])
+        assert end.value.code == 0
+        assert f"example: epifoundation {name}" in capsys.readouterr().out
+
+
+def test_count_keeps_the_order_of_barcodes_and_peaks(files):
+    arguments = ["--fragments", files / "f.tsv", "--peaks", files / "p.bed"]
+    arguments += ["--barcodes", files / "b.txt", "--output", files / "m.h5ad"]
+    assert main(["count", *map(str, arguments), "--keep-absent"]) == 0
+    counts = ad.read_h5ad(files / "m.h5ad")
+    assert counts.obs_names.tolist() == ["B-1", "A-1"]
+    assert counts.X.toarray().tolist() == [[0, 1, 0], [2, 1, 0]]
+
+
+def test_a_missing_file_is_one_line(files, capsys):
+    arguments = ["--fragments", files / "absent.tsv.gz", "--peaks", files / "p.bed"]
+    arguments += ["--barcodes", files / "b.txt", "--output", files / "m.h5ad"]
+    assert main(["count", *map(str, arguments)]) == 2
+    assert "absent.tsv.gz" in capsys.readouterr().err.splitlines()[-1]
+    assert not (files / "m.h5ad").exists()
+
+
+@pytest.fixture
+def embedded(tmp_path):
+    rng = np.random.default_rng(0)
+    types = np.repeat(["T cell", "B cell"], 60)
+    obs = pd.DataFrame({"cell_type": types, "batch": ["1", "2"] * 60}, index=map(str, range(120)))
+    obs.loc[obs.index[:60], "batch"] = "1"  # T cells are in one batch only
+    embedding = rng.normal(size=(120, 4)) + 8 * (types == "T cell")[:, None]
+    ad.AnnData(np.zeros((120, 1)), obs=obs, obsm={"X_lsi": embedding}).write(tmp_path / "x.h5ad")
+    return tmp_path / "x.h5ad"
+
+
+def _score(embedded, *options):
+    output = embedded.with_name("s.json")
+    arguments = ["--input", embedded, "--output", output, "--label", "cell_type", *options]
+    return main(["score-embedding", *map(str, arguments)]), output
+
+
+def test_an_embedding_is_scored(embedded):
+    code, output = _score(embedded, "--embedding", "X_lsi", "--batch", "batch")
+    scores = json.loads(output.read_text())
+    assert code == 0
+    assert set(scores) == {"iso", "nmi", "casw", "clisi", "basw", "gc"}
+    assert scores["nmi"] > 0.95
+    assert scores["gc"] == 1
+
+
+def test_a_wrong_key_lists_those_that_are_there(embedded, capsys):
+    code, output = _score(embedded, "--embedding", "X_pca", "--batch", "batch")
+    assert code == 2
+    assert "has no obsm['X_pca'] (found: X_lsi)" in capsys.readouterr().err
+    assert not output.exists()
