@@ -123,28 +123,28 @@ def _with_mitochondrion(
 def gtf_lines(annotation: Annotation) -> list[str]:
     """Return the lines of a 10x-style GTF (1-based, closed): gene, transcript, exons."""
     lines = ["##description: simulated genes", "##format: gtf"]
-    exons_of = dict(tuple(annotation.exons.groupby("gene")))
-    for row in annotation.genes.itertuples():
-        gene = (
-            f'gene_id "{row.gene_id}"; gene_version "1"; gene_type "{row.gene_type}"; '
-            f'gene_name "{row.gene_name}"; level 2;'
-        )
-        name = f"{row.gene_id.replace('ENSG', 'ENST')}"
+    genes, exons = annotation.genes, annotation.exons
+    first = np.searchsorted(exons["gene"], np.arange(len(genes) + 1)).tolist()
+    spans = list(zip(exons["start"].tolist(), exons["end"].tolist(), strict=True))
+    columns = ["gene_id", "gene_type", "gene_name", "chrom", "start", "end", "strand"]
+    for number, row in enumerate(zip(*(genes[c].tolist() for c in columns), strict=True)):
+        gene_id, gene_type, gene_name, chrom, start, end, strand = row
+        name = gene_id.replace("ENSG", "ENST")
+        shared = f'gene_type "{gene_type}"; gene_name "{gene_name}"; '
+        gene = f'gene_id "{gene_id}"; gene_version "1"; {shared}level 2;'
         transcript = (
-            f'gene_id "{row.gene_id}"; gene_version "1"; transcript_id "{name}"; '
-            f'transcript_version "1"; gene_type "{row.gene_type}"; gene_name "{row.gene_name}"; '
-            f'transcript_type "{row.gene_type}"; transcript_name "{row.gene_name}-201"; level 2;'
+            f'gene_id "{gene_id}"; gene_version "1"; transcript_id "{name}"; '
+            f'transcript_version "1"; {shared}transcript_type "{gene_type}"; '
+            f'transcript_name "{gene_name}-201"; level 2;'
         )
-        place = f"{row.start + 1}\t{row.end}\t.\t{row.strand}\t."
-        lines.append(f"{row.chrom}\tSIMULATED\tgene\t{place}\t{gene}")
-        lines.append(f"{row.chrom}\tSIMULATED\ttranscript\t{place}\t{transcript}")
-        exons = exons_of[row.Index]
-        for number, exon in enumerate(
-            exons.itertuples() if row.strand == "+" else exons[::-1].itertuples(), start=1
-        ):
-            place = f"{exon.start + 1}\t{exon.end}\t.\t{row.strand}\t."
+        place = f"{start + 1}\t{end}\t.\t{strand}\t."
+        lines.append(f"{chrom}\tSIMULATED\tgene\t{place}\t{gene}")
+        lines.append(f"{chrom}\tSIMULATED\ttranscript\t{place}\t{transcript}")
+        own = spans[first[number] : first[number + 1]]
+        for rank, (low, high) in enumerate(own if strand == "+" else own[::-1], start=1):
+            place = f"{low + 1}\t{high}\t.\t{strand}\t."
             lines.append(
-                f"{row.chrom}\tSIMULATED\texon\t{place}\t{transcript} exon_number {number};"
-                f' exon_id "{name}.{number}";'
+                f"{chrom}\tSIMULATED\texon\t{place}\t{transcript} exon_number {rank};"
+                f' exon_id "{name}.{rank}";'
             )
     return lines

@@ -151,7 +151,7 @@ def _accessible(
 def depth_offset(log_odds: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Return what to add to each row so that its probabilities sum to `wanted`."""
     share = wanted / log_odds.shape[1]
-    offset = np.log(share / (1 - share)) - log_odds.mean(axis=1)
+    offset: np.ndarray = np.log(share / (1 - share)) - log_odds.mean(axis=1)
     for _ in range(NEWTON_STEPS):
         probability = 1 / (1 + np.exp(-(log_odds + offset[:, None].astype(np.float32))))
         slope = (probability * (1 - probability)).sum(axis=1)
@@ -170,12 +170,13 @@ def _expression(
     rows = [CELL_TYPES.index(name) for name in obs["cell_type"]]
     n_genes = len(programme.gene_base)
     batch = np.where(rng.random(n_genes) < difficulty.batch_share, rng.normal(0, 0.15, n_genes), 0)
-    log_rate = (programme.gene_base + batch) + programme.gene_type[rows]
+    log_rate: np.ndarray = (programme.gene_base + batch) + programme.gene_type[rows]
     log_rate += states @ programme.gene_programme
     log_rate += np.outer(obs["gradient"], programme.gene_gradient)
     log_rate += difficulty.gene_noise * rng.standard_normal(log_rate.shape, np.float32)
-    rate = np.exp(log_rate)
-    return rate / rate.sum(axis=1, keepdims=True)
+    rate: np.ndarray = np.exp(log_rate)
+    rate /= rate.sum(axis=1, keepdims=True)
+    return rate
 
 
 def sample_pool(

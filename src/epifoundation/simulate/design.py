@@ -84,42 +84,42 @@ _SHALLOW, _DEEP = 1.4**-0.5, 1.4**0.5  # batches of a data set are 1.4 times apa
 
 SAMPLES = (
     SampleDesign(
-        "Lung", "", "Lung", "Lung", "donor1", "lung", 540, 1.0,
+        "Lung", "", "Lung", "Lung", "donor1", "lung", 530, 1.0,
         _shares(prox=14, dist=17, endo=13, cd4=12, cd8=11, b=7, mono=15, mast=11),
         n_lanes=2,
     ),
     SampleDesign(
-        "Liver", "", "Liver", "Liver", "donor2", "liver_nucleus", 260, 1.05,
+        "Liver", "", "Liver", "Liver", "donor2", "liver", 245, 1.05,
         _shares(endo=19, cd4=18, cd8=15, nk=16, mono=17, dc=15),
     ),
     SampleDesign(
-        "Colon", "", "Colon", "Colon", "donor3", "intestine", 260, 0.95,
+        "Colon", "", "Colon", "Colon", "donor3", "intestine", 250, 0.95,
         _shares(prox=20, dist=17, b=16, cd4=15, dc=16, mono=16),
         layout="forward_spacer",
     ),
     SampleDesign(
-        "Kidney_1", "Kidney", "Kidney", "Kidney_1", "donor2", "kidney", 270, _SHALLOW,
+        "Kidney_1", "Kidney", "Kidney", "Kidney_1", "donor2", "kidney", 265, _SHALLOW,
         _shares(prox=26, dist=20, endo=18, cd4=17, mono=19),
     ),
     SampleDesign(
-        "Kidney_2", "Kidney", "Kidney", "Kidney_2", "donor4", "kidney", 250, _DEEP,
+        "Kidney_2", "Kidney", "Kidney", "Kidney_2", "donor4", "kidney", 230, _DEEP,
         _shares(prox=17, dist=21, endo=16, cd4=14, mono=16, mast=16),
     ),
     SampleDesign(
-        "PBMC_1", "PBMC", "PBMC", "PBMC_1", "donor5", "blood", 270, _SHALLOW,
+        "PBMC_1", "PBMC", "PBMC", "PBMC_1", "donor5", "blood", 265, _SHALLOW,
         _shares(cd4=25, cd8=19, b=18, nk=16, mono=22),
     ),
     SampleDesign(
-        "PBMC_2", "PBMC", "PBMC", "PBMC_2", "donor6", "blood", 250, _DEEP,
+        "PBMC_2", "PBMC", "PBMC", "PBMC_2", "donor6", "blood", 230, _DEEP,
         _shares(cd4=19, cd8=22, b=14, nk=15, mono=16, dc=14),
         layout="trimmed",
     ),
     SampleDesign(
-        "BMMC_1", "BMMC", "BMMC", "BMMC_1", "donor7", "bone_marrow", 270, _SHALLOW,
+        "BMMC_1", "BMMC", "BMMC", "BMMC_1", "donor7", "bone_marrow", 265, _SHALLOW,
         _shares(cd4=18, cd8=21, b=21, mono=22, dc=18),
     ),
     SampleDesign(
-        "BMMC_2", "BMMC", "BMMC", "BMMC_2", "donor8", "bone_marrow", 250, _DEEP,
+        "BMMC_2", "BMMC", "BMMC", "BMMC_2", "donor8", "bone_marrow", 230, _DEEP,
         _shares(cd4=21, cd8=15, b=17, mono=16, dc=15, mast=16),
     ),
 )  # fmt: skip
@@ -142,8 +142,8 @@ class Size:
 
 SIZES = MappingProxyType(
     {
-        "demo": Size(5, 4050, 6000, 2400, 2150, tuple(s.name for s in SAMPLES)),
-        "small": Size(2, 300, 600, 2000, 1800, ("Lung", "Kidney_1"), 0.3, 200, 2000),
+        "demo": Size(5, 4050, 6000, 2200, 2000, tuple(s.name for s in SAMPLES)),
+        "small": Size(2, 300, 600, 1800, 1700, ("Lung", "Kidney_1"), 0.2, 200, 2000),
     }
 )
 
@@ -158,7 +158,7 @@ class Difficulty:
     type_share: float = 0.03  # each type without a sister
     type_odds: float = 4.0
     sister_share: float = 0.03  # each pair, half of them up in either sister
-    sister_odds: float = 3.0
+    sister_odds: float = 2.5
     gradient_share: float = 0.05
     gradient_odds: float = 2.5  # between the two ends
     batch_share: float = 0.30
@@ -178,13 +178,13 @@ class Difficulty:
     # Marker genes that no region drives.
     lineage_genes: float = 0.04  # each lineage
     type_genes: float = 0.03  # each type without a sister
-    sister_genes: float = 0.06  # each pair
-    marker_log_fold: float = 1.2
+    sister_genes: float = 0.08  # each pair
+    marker_log_fold: float = 1.4
     gene_noise: float = 0.2  # standard deviation of a log rate, per cell and gene
     # Depth.
     depth_sigma: float = 0.45
     depth_correlation: float = 0.5
-    in_regions: float = 0.80  # share of a cell's fragments
+    in_regions: float = 0.86  # share of a cell's fragments
     copies: float = 2.2  # fragments per accessible region, away from saturation
     saturation: float = 0.5  # largest share of regions seen accessible in one cell
     ambient_rna: tuple[float, float] = (0.03, 0.10)

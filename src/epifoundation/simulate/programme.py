@@ -66,7 +66,7 @@ def plant(
     gene_programme = region_programme @ weights
     _scale_programmes(gene_programme, gene_type, linked, difficulty)
     gene_base = rng.normal(0, 1.1, n_genes)
-    gene_base[linked] += 0.3
+    gene_base[linked] += 0.6  # else depth hides what their regions do
     mitochondrial = (genes["chrom"] == MITOCHONDRION).to_numpy()
     total = np.exp(gene_base[~mitochondrial]).sum() * MITOCHONDRIAL_RATE
     gene_base[mitochondrial] = np.log(total / mitochondrial.sum())
@@ -99,7 +99,7 @@ def _region_effects(
         return order[used - n : used]
 
     for lineage in LINEAGES:
-        rows = [i for i, name in enumerate(CELL_TYPES) if LINEAGE_OF[name] == lineage]
+        rows = np.array([LINEAGE_OF[name] == lineage for name in CELL_TYPES])
         columns = take(difficulty.lineage_share / len(LINEAGES))
         effects[np.ix_(rows, columns)] = np.log(difficulty.lineage_odds)
     rare_only = np.zeros(n_regions, bool)
@@ -164,7 +164,7 @@ def _markers(
 
     def raise_in(names: list[str], share: float) -> None:
         columns = rng.choice(free, max(1, round(share * n_genes)), replace=False)
-        rows = [CELL_TYPES.index(name) for name in names]
+        rows = np.array([CELL_TYPES.index(name) for name in names])
         effects[np.ix_(rows, columns)] += difficulty.marker_log_fold
 
     for lineage in LINEAGES:

@@ -21,8 +21,9 @@ def place_regions(annotation: Annotation, n_regions: int, rng: np.random.Generat
     chromosome = rng.choice(len(names), 12 * n_regions, p=sizes / sizes.sum())
     distal = np.column_stack([chromosome, rng.integers(2_000, sizes[chromosome] - 2_000)])
     taken = [np.zeros(size // BIN_BP + 1, bool) for size in sizes]
-    for row in annotation.blacklist.itertuples():
-        _mark(taken[names.index(row.chrom)], row.start - SPACING_BP, row.end + SPACING_BP)
+    hidden = annotation.blacklist
+    for name, start, end in zip(hidden["chrom"], hidden["start"], hidden["end"], strict=True):
+        _mark(taken[names.index(name)], start - SPACING_BP, end + SPACING_BP)
     rows = _accept(promoter, n_promoters, taken, rng)
     for chrom, tss in promoter:
         _mark(taken[chrom], tss - CLEAR_OF_TSS_BP, tss + CLEAR_OF_TSS_BP)
@@ -52,7 +53,7 @@ def _accept(
 ) -> list[tuple[int, int, int]]:
     """Return the first `n` intervals around `centres` (chromosome, position) that keep clear."""
     widths = rng.integers(300, 901, len(centres))
-    rows = []
+    rows: list[tuple[int, int, int]] = []
     for (chrom, centre), width in zip(centres.tolist(), widths.tolist(), strict=True):
         if len(rows) == n:
             break
