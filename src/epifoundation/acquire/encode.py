@@ -67,7 +67,7 @@ def _get(accession: str, kind: str, hosts: Hosts, retries: int) -> Record:
 
 
 def _is_series(record: Record) -> bool:
-    return bool(record.get("related_datasets")) and not record.get("files")
+    return bool(record.get("related_datasets"))
 
 
 def _component(series: Record, library: str, hosts: Hosts, retries: int) -> Record:

@@ -3,6 +3,7 @@
 import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from epifoundation.acquire.hosts import Hosts
@@ -88,10 +89,13 @@ def _files_of_run(run: Run, library: str, hosts: Hosts, retries: int) -> list[Re
     """Return the files of a run that hold its reads, or say what the archive lacks."""
     submitted = [f for f in _listed(run, "submitted", hosts) if FASTQ.search(f.name)]
     files = submitted or _without_orphans(_listed(run, "fastq", hosts))
-    measured = [_with_length(file, first_read_length(file.url, retries=retries)) for file in files]
+    measured = [
+        replace(file, read_length=first_read_length(file.url, retries=retries)) for file in files
+    ]
     for lane in dict.fromkeys(f.lane for f in measured) or ("",):
         members = [f for f in measured if f.lane == lane]
-        assign_reads(members, library, hint=_hint(run, generated=not submitted))
+        hint = _hint(run, generated=not submitted)
+        assign_reads(members, library, run=run["run_accession"], hint=hint)
     return measured
 
 
@@ -119,12 +123,6 @@ def _without_orphans(files: list[ReadFile]) -> list[ReadFile]:
     """Drop the file of reads without a mate (`<run>.fastq.gz`) that may lie beside the pairs."""
     numbered = [f for f in files if ENA_NUMBER.search(f.name)]
     return numbered or files
-
-
-def _with_length(file: ReadFile, length: int) -> ReadFile:
-    return ReadFile(
-        file.name, file.url, file.bytes, file.md5, file.run, file.lane, file.read, length
-    )
 
 
 def _hint(run: Run, *, generated: bool) -> str:

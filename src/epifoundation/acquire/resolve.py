@@ -78,7 +78,8 @@ def _rows(files: list[ReadFile], library: str) -> list[dict[str, object]]:
     for number, lane in enumerate(sorted(lanes), start=1):
         name = lane if keep_names else f"L{number:03d}"
         members = [f for f in files if f.lane == lane]
-        for read, file in assign_reads(members, library, hint=OWN_FILES).items():
+        run = members[0].run
+        for read, file in assign_reads(members, library, run=run, hint=OWN_FILES).items():
             rows.append(
                 {
                     "file": f"{library}_{name}_{read}.fastq.gz",

@@ -31,12 +31,15 @@ class ReadFile:
     read_length: int | None = None
 
 
-def assign_reads(files: Sequence[ReadFile], library: str, *, hint: str) -> dict[str, ReadFile]:
+def assign_reads(
+    files: Sequence[ReadFile], library: str, *, run: str, hint: str
+) -> dict[str, ReadFile]:
     """Return the files of one lane by read: R1 and R2 of `gex`, R1, R2 and R3 of `atac`.
 
     Read lengths decide. What the source declares decides where a length is unknown, and which of
     two genomic reads is first. A number in a file's name never does: archives renumber. Sample
-    index reads are left out. `hint` ends the error that a lacking read raises.
+    index reads are left out. The error that a lacking read raises begins with `run` and ends with
+    `hint`.
     """
     kinds: dict[str, list[ReadFile]] = {}
     for file in sorted(files, key=lambda f: (f.read, f.name)):
@@ -49,8 +52,7 @@ def assign_reads(files: Sequence[ReadFile], library: str, *, hint: str) -> dict[
     problem = _problem(library, barcode, other, needed)
     if problem:
         found = ", ".join(_described(f) for f in files) or "no file"
-        runs = " ".join(dict.fromkeys(f.run for f in files))
-        message = f"{runs}: {problem}. Found: {found}. {hint}"
+        message = f"{run}: {problem}. Found: {found}. {hint}"
         raise AcquireError(message)
     if library == "gex":
         return {"R1": barcode[0], "R2": other[0]}

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ import requests
 from epifoundation.acquire.hosts import as_https
 from epifoundation.acquire.web import TemporaryError, check_status, get, repeat
 from epifoundation.errors import AcquireError
-from epifoundation.files import file_hash
+from epifoundation.files import file_hash, progress_line
 
 logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
+MB = 1_000_000
+REPORT_SECONDS = 10.0
 GZIP_MAGIC = b"\x1f\x8b"
 Counter = Callable[[int], None]  # told of bytes received; of negative ones where discarded
 
@@ -193,21 +196,30 @@ class _Transfer:
                 start = 0
             tag = response.headers.get("ETag", "")
             self.validator = tag if tag and not tag.startswith("W/") else None
-            self._append(response)
-        self._check_length(response, start)
+            announced = response.headers.get("Content-Length", "")
+            whole = start + int(announced) if announced.isdigit() else self.bytes
+            self._append(response, start, whole)
+        self._check_length(whole)
 
-    def _append(self, response: requests.Response) -> None:
+    def _append(self, response: requests.Response, start: int, whole: int | None) -> None:
+        begun = reported = time.monotonic()
         with self.part.open("ab") as handle:
             for piece in response.raw.stream(CHUNK_BYTES, decode_content=False):
                 handle.write(piece)
                 self.count(len(piece))
                 if self.bytes is not None and handle.tell() > self.bytes:
                     return  # not the file expected: no need to see its end
+                now = time.monotonic()
+                if now - reported >= REPORT_SECONDS:
+                    reported = now
+                    here, left = handle.tell() - start, (whole or start) - start
+                    line = progress_line("MB", here // MB, left // MB, now - begun)
+                    logger.info("%s, %s", self.part.stem, line)
 
-    def _check_length(self, response: requests.Response, start: int) -> None:
+    def _check_length(self, whole: int | None) -> None:
         size = _size(self.part)
-        announced = response.headers.get("Content-Length", "")
-        whole = start + int(announced) if announced.isdigit() else self.bytes or size
+        if whole is None:
+            return
         if size < whole and (self.bytes is None or size < self.bytes):
             reason = f"the transfer ended after {size:,} of {whole:,} bytes"
             raise TemporaryError(reason)

@@ -60,7 +60,8 @@ def check_status(response: requests.Response) -> None:
             if status in (401, 403)
             else "it was moved or withdrawn, or the address is wrong"
         )
-        message = f"{response.url}: the server answered {status} {response.reason}; {hint}."
+        asked = response.history[0].url if response.history else response.url
+        message = f"{asked}: the server answered {status} {response.reason}; {hint}."
         raise AcquireError(message)
 
 

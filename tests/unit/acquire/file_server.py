@@ -39,6 +39,8 @@ def handler_of(server: FileServer) -> type[BaseHTTPRequestHandler]:
             kind, number = faults.pop(0) if faults else ("", 0)
             if kind == "status":
                 return self.answer(number, b"no", Retry_After="0")
+            if kind == "redirect":
+                return self.answer(302, b"", Location=f"/elsewhere{self.path}?signature=x")
             if kind == "html":
                 return self.answer(200, HTML)
             if self.path not in server.files:

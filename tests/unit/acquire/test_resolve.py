@@ -159,7 +159,7 @@ def read_files(*described: tuple[str, str, int | None]) -> list[ReadFile]:
 def test_roles_follow_read_lengths(
     library: str, described: list[tuple[str, str, int | None]], expected: list[str]
 ) -> None:
-    found = assign_reads(read_files(*described), library, hint="")
+    found = assign_reads(read_files(*described), library, run="SRR1", hint="")
     assert [found[read].name for read in sorted(found)] == expected
 
 
@@ -171,14 +171,14 @@ def test_roles_follow_read_lengths(
         ("atac", [("a", "", 24), ("b", "", 16)], "2 files look like the ATAC barcode read"),
         ("gex", [("a", "", 150), ("b", "", 150)], r"the GEX barcode read \(28 bases\) is lacking"),
         ("gex", [("a", "", 28)], "0 files look like the GEX cDNA read"),
-        ("gex", [], "Found: no file"),
+        ("gex", [], "SRR1: the GEX barcode read .* Found: no file"),
     ],
 )
 def test_lacking_read_is_named_with_what_was_found(
     library: str, described: list[tuple[str, str, int | None]], message: str
 ) -> None:
     with pytest.raises(AcquireError, match=message) as caught:
-        assign_reads(read_files(*described), library, hint="Do this.")
+        assign_reads(read_files(*described), library, run="SRR1", hint="Do this.")
     assert str(caught.value).endswith("Do this.")
 
 
@@ -242,7 +242,9 @@ def encode_experiment(accession: str, library: str) -> dict[str, object]:
 def encode(server: FileServer) -> FileServer:
     gex, atac = encode_experiment("ENCSR0RNA", "gex"), encode_experiment("ENCSR0ATA", "atac")
     brief = [{k: v for k, v in part.items() if k != "files"} for part in (gex, atac)]
-    series = {"accession": "ENCSR0SER", "related_datasets": brief}
+    assays = [part["assay_term_name"] for part in (gex, atac)]
+    series = {"accession": "ENCSR0SER", "assay_term_name": assays, "related_datasets": brief}
+    series["files"] = ["/files/ENCFFSUMMARY/"]
     for record in (gex, atac, series):
         path = f"/experiments/{record['accession']}/?format=json"
         server.files[path] = json.dumps(record).encode()

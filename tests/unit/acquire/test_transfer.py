@@ -193,6 +193,28 @@ def test_unreachable_server_is_named(tmp_path: Path) -> None:
         fetch("gopher://host/x", tmp_path / "x", wait_seconds=0)
 
 
+def test_redirection_is_followed_and_goes_on_too(
+    server: FileServer,
+    tmp_path: Path,
+    check: dict,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(transfer, "REPORT_SECONDS", 0.0)
+    elsewhere = "/elsewhere/a.gz?signature=x"
+    server.files[elsewhere] = BODY
+    server.faults = {"/a.gz": [("redirect", 0)] * 3, elsewhere: [("broken", 120_000)]}
+    with caplog.at_level("INFO", logger=transfer.__name__):
+        fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    assert (tmp_path / "a.gz").read_bytes() == BODY
+    assert server.ranges(elsewhere)[1].startswith("bytes=")
+    assert "a.gz, MB: " in caplog.text
+    del server.files[elsewhere]
+    with pytest.raises(AcquireError, match="/a.gz: the server answered 404") as caught:
+        fetch(f"{server.url}/a.gz", tmp_path / "b.gz", **check)
+    assert "signature" not in str(caught.value)
+
+
 def test_ftp_becomes_https() -> None:
     assert as_https("ftp://host/a/b.gz") == "https://host/a/b.gz"
     assert as_https("http://host/a") == "http://host/a"
