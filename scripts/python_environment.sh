@@ -62,17 +62,6 @@ pip_failure() {
     fi
 }
 
-# scib's helper of the LISI metrics is shipped compiled for glibc 2.38; older systems compile it.
-lisi_helper() {
-    local folder
-    folder=$(echo "$environment"/lib/python3*/site-packages/scib/knn_graph)
-    if "$folder/knn_graph.o" 2>&1 | grep -q 'not found'; then
-        say "compiling scib's LISI helper for this system"
-        c++ -std=c++11 -O3 "$folder/knn_graph.cpp" -o "$folder/knn_graph.o" >>"$log" 2>&1 ||
-            fail "scib's LISI helper does not compile; the reason is at the end of $log"
-    fi
-}
-
 python=$(find_python)
 prerequisites
 say "making $environment with $("$python" --version), versions of locks/$name.txt"
@@ -86,7 +75,6 @@ fi
 pip_install "$(grep -c == "locks/$name.txt") packages" --no-deps -r "locks/$name.txt"
 if [ "$name" = main ]; then
     pip_install epifoundation --no-deps --no-build-isolation --editable .
-    lisi_helper
 fi
 say "$environment is ready ($SECONDS s)"
 touch "$environment/.ready"
