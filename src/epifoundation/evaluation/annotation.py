@@ -61,9 +61,7 @@ def _one_versus_rest_auc(predictions: pd.DataFrame, truth: np.ndarray) -> Score:
     return Score(float(np.mean(areas)), note)
 
 
-def prediction_table(
-    cells: pd.Index, scores: np.ndarray, cell_types: list[str]
-) -> pd.DataFrame:
+def prediction_table(cells: pd.Index, scores: np.ndarray, cell_types: list[str]) -> pd.DataFrame:
     """Return contracts.CELL_TYPE_PREDICTIONS from (n_cells, n_types) scores.
 
     The predicted type is the one with the largest score, the first of equals.

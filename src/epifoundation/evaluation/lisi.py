@@ -5,6 +5,7 @@ kernel here is compiled on first use instead. Its edge "lengths" are UMAP connec
 """
 
 import heapq
+from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -81,7 +82,7 @@ def nearest_by_path(
             distances[count] = distance
             count += 1
         for edge in range(indptr[node], indptr[node + 1]):
-            target = np.int64(indices[edge])
+            target = int(indices[edge])
             length = distance + weights[edge]
             if target not in best or length < best[target]:
                 best[target] = length
@@ -90,7 +91,9 @@ def nearest_by_path(
     return found[:count], distances[:count]
 
 
-_compiled_nearest = numba.njit(nearest_by_path)
+_compiled_nearest: Callable[..., tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]] = (
+    numba.njit(nearest_by_path)
+)
 
 
 def neighbor_probabilities(

@@ -1,0 +1,43 @@
+"""PCA, Harmony on it, and a random embedding."""
+
+import numpy as np
+
+from epifoundation.evaluation.baselines.cells import Floats, IntegrationCells
+
+N_COMPONENTS = 50  # scanpy's default, which scib.integration.harmony uses
+N_RANDOM = 50
+TARGET_SUM = 1e4
+
+
+def embed_pca(cells: IntegrationCells, seed: int) -> Floats:
+    """Return the first 50 principal components of log-normalised binary peaks (paper B.2.1)."""
+    import anndata as ad
+    import scanpy as sc
+
+    data = ad.AnnData(cells.accessible.astype(np.float32))
+    sc.pp.normalize_total(data, target_sum=TARGET_SUM)
+    sc.pp.log1p(data)
+    n_components = min(N_COMPONENTS, min(data.shape) - 1)
+    sc.pp.pca(data, n_comps=n_components, svd_solver="arpack", random_state=seed)
+    return np.asarray(data.obsm["X_pca"], dtype=np.float32)
+
+
+def embed_harmony(cells: IntegrationCells, seed: int) -> Floats:
+    """Return Harmony's correction of `embed_pca`, with harmony-pytorch as scib calls it."""
+    from harmony import harmonize
+
+    corrected = harmonize(
+        embed_pca(cells, seed),
+        cells.batch.astype(str).to_frame("batch"),
+        batch_key="batch",
+        random_state=seed,
+        n_jobs=1,
+        verbose=False,
+    )
+    return np.asarray(corrected, dtype=np.float32)
+
+
+def embed_randomly(cells: IntegrationCells, seed: int) -> Floats:
+    """Return independent standard normal numbers: what a metric gives for nothing."""
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((cells.accessible.shape[0], N_RANDOM), dtype=np.float32)

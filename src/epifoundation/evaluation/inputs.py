@@ -1,0 +1,115 @@
+"""From the token store of a data set to what baselines and metrics take."""
+
+from collections.abc import Mapping
+
+import anndata as ad
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import sparse
+
+from epifoundation.data.expression import bin_expression
+from epifoundation.data.store import TokenStore
+from epifoundation.data.vocabulary import N_SPECIAL
+from epifoundation.errors import EvaluationError
+from epifoundation.evaluation.baselines.cells import (
+    AnnotationCells,
+    ExpressionCells,
+    IntegrationCells,
+)
+
+NO_TYPE = ("", "unassigned")  # such cells have no true type: neither fitted on nor scored
+LABELS_OF_TEST_CELLS = ("paper",)  # protocols in which scib's scANVI sees every label (B.2.1)
+
+
+def accessible_peaks(store: TokenStore) -> sparse.csr_matrix:
+    """Return the binary matrix of cells × peaks of the vocabulary."""
+    data = np.ones(len(store.peak_tokens), dtype=np.float32)
+    columns = np.asarray(store.peak_tokens) - N_SPECIAL
+    shape = (store.n_cells, store.n_peaks)
+    return sparse.csr_matrix((data, columns, np.asarray(store.peak_indptr)), shape=shape)
+
+
+def expression_levels(store: TokenStore, n_bins: int) -> sparse.csr_matrix:
+    """Return the target of expression prediction, cells × genes of the vocabulary."""
+    counts = np.asarray(store.gene_counts)
+    columns = np.asarray(store.gene_tokens) - N_SPECIAL
+    shape = (store.n_cells, store.n_genes)
+    matrix = sparse.csr_matrix((counts, columns, np.asarray(store.gene_indptr)), shape=shape)
+    return bin_expression(matrix, n_bins)
+
+
+def split_of(store: TokenStore, split: pd.DataFrame) -> npt.NDArray[np.object_]:
+    """Return train, validation or test for every cell of the store, in its order."""
+    parts = split.set_index("cell")["split"].reindex(store.cells["cell"])
+    if parts.isna().any():
+        message = (
+            f"{parts.isna().sum()} of {len(parts)} cells are in no split"
+            f" (first: {parts.index[parts.isna()][0]}). Rerun split."
+        )
+        raise EvaluationError(message)
+    return parts.to_numpy(dtype=object)
+
+
+def integration_cells(
+    store: TokenStore, split: pd.DataFrame, protocol: str, liger_python: str
+) -> IntegrationCells:
+    """Return all cells; types of test cells are hidden unless the protocol shows them."""
+    cell_type = store.cells["cell_type"].where(~store.cells["cell_type"].isin(NO_TYPE))
+    if protocol not in LABELS_OF_TEST_CELLS:
+        cell_type = cell_type.where(split_of(store, split) != "test")
+    return IntegrationCells(accessible_peaks(store), store.cells["batch"], cell_type, liger_python)
+
+
+def annotation_cells(store: TokenStore, split: pd.DataFrame) -> AnnotationCells:
+    """Return all cells; those without a type leave the fit, but are predicted in the test part."""
+    parts = split_of(store, split)
+    cell_type = store.cells["cell_type"].to_numpy(dtype=object)
+    unknown = np.isin(cell_type.astype(str), NO_TYPE) & (parts != "test")
+    return AnnotationCells(accessible_peaks(store)[~unknown], cell_type[~unknown], parts[~unknown])
+
+
+def expression_cells(
+    store: TokenStore,
+    split: pd.DataFrame,
+    n_bins: int,
+    activity: sparse.csr_matrix | None,
+) -> ExpressionCells:
+    """Return all cells with their levels, and gene activity where fragments exist."""
+    return ExpressionCells(
+        accessible_peaks(store),
+        expression_levels(store, n_bins),
+        split_of(store, split),
+        n_bins,
+        activity,
+        no_activity="" if activity is not None else "no fragments",
+    )
+
+
+def join_activity(
+    parts: Mapping[str, ad.AnnData], store: TokenStore, gene_ids: pd.Series
+) -> sparse.csr_matrix:
+    """Return gene activity counts of the store's cells × the vocabulary's genes.
+
+    Parameters
+    ----------
+    parts
+        By sample, `data.gene_activity` of the sample's cells; obs = barcodes.
+    gene_ids
+        Of the vocabulary's genes, in order. A gene without activity (not protein coding) is 0.
+    """
+    rows = []
+    for sample, part in parts.items():
+        place = pd.Index(gene_ids).get_indexer(pd.Index(part.var["gene_id"]))
+        known = np.flatnonzero(place >= 0)
+        arrange = sparse.csr_matrix(
+            (np.ones(len(known)), (known, place[known])), shape=(part.n_vars, len(gene_ids))
+        )
+        cells = [f"{sample}#{barcode}" for barcode in part.obs_names]
+        rows.append((cells, sparse.csr_matrix(part.X @ arrange)))
+    names = pd.Index([cell for block, _ in rows for cell in block])
+    order = names.get_indexer(pd.Index(store.cells["cell"]))
+    if (order < 0).any():
+        message = f"{(order < 0).sum()} of {len(order)} cells have no gene activity"
+        raise EvaluationError(message)
+    return sparse.vstack([block for _, block in rows]).tocsr()[order]

@@ -1,0 +1,153 @@
+"""Score every method of a data set on its test cells, as rows of contracts.METRICS."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pandas as pd
+
+from epifoundation.data.store import TokenStore
+from epifoundation.data.vocabulary import Vocabulary
+from epifoundation.evaluation.annotation import ANNOTATION_METRICS, annotation_metrics
+from epifoundation.evaluation.baselines import ANNOTATION, EXPRESSION, INTEGRATION
+from epifoundation.evaluation.expression import EXPRESSION_METRICS, expression_metrics
+from epifoundation.evaluation.inputs import (
+    LABELS_OF_TEST_CELLS,
+    NO_TYPE,
+    expression_levels,
+    split_of,
+)
+from epifoundation.evaluation.integration import INTEGRATION_METRICS, integration_metrics
+from epifoundation.evaluation.results import read_embedding, read_expression, read_predictions
+from epifoundation.evaluation.score import Score, Subject, metric_rows
+
+OURS = "epifoundation"  # and its ablations, `epifoundation_<variant>`
+PROTEIN_CODING = "protein_coding"
+
+
+def subject_of(dataset: Mapping[str, str | int], task: str) -> Subject:
+    """Return what identifies a data set's rows: atlas, dataset, protocol, seed, label_source."""
+    return Subject(
+        atlas=str(dataset["atlas"]),
+        dataset=str(dataset["dataset"]),
+        protocol=str(dataset["protocol"]),
+        task=task,
+        method="",
+        seed=int(dataset["seed"]),
+        n_cells=0,
+        fit_on="",
+        labels_seen="",
+        label_source=str(dataset["label_source"]),
+    )
+
+
+def score_integration(
+    store: TokenStore, split: pd.DataFrame, files: Mapping[str, str], subject: Subject
+) -> pd.DataFrame:
+    """Score embeddings by method; ablated variants go to task `ablation`, beside the full model."""
+    test = _labelled_test_cells(store, split)
+    ablated = any(method.startswith(OURS + "_") for method in files)
+    tables = []
+    for method, path in files.items():
+        embedding = read_embedding(path, test["cell"])
+        scores = (
+            dict.fromkeys(INTEGRATION_METRICS, Score.undefined(embedding))
+            if isinstance(embedding, str)
+            else integration_metrics(embedding, test["cell_type"], test["batch"])
+        )
+        known = INTEGRATION.get(method)
+        labels_seen = known.labels_seen if known else "train"
+        if labels_seen == "test" and subject.protocol not in LABELS_OF_TEST_CELLS:
+            labels_seen = "train"
+        one = replace(
+            subject,
+            method=method,
+            n_cells=len(test),
+            fit_on=known.fit_on if known else "fit",
+            labels_seen=labels_seen,
+        )
+        if not method.startswith(OURS + "_"):
+            tables.append(metric_rows(one, scores))
+        if ablated and method.startswith(OURS):
+            tables.append(metric_rows(replace(one, task="ablation"), scores))
+    return pd.concat(tables, ignore_index=True)
+
+
+def score_annotation(
+    store: TokenStore, split: pd.DataFrame, files: Mapping[str, str], subject: Subject
+) -> pd.DataFrame:
+    """Score annotations by method."""
+    test = _labelled_test_cells(store, split)
+    truth = test.set_index("cell")["cell_type"]
+    tables = []
+    for method, path in files.items():
+        predictions = read_predictions(path, test["cell"])
+        if not len(test):
+            predictions = "no test cell has a type"
+        scores = (
+            dict.fromkeys(ANNOTATION_METRICS, Score.undefined(predictions))
+            if isinstance(predictions, str)
+            else annotation_metrics(predictions, truth)
+        )
+        known = ANNOTATION.get(method)
+        one = replace(
+            subject,
+            method=method,
+            n_cells=len(test),
+            fit_on=known.fit_on if known else "fit",
+            labels_seen=known.labels_seen if known else "train",
+        )
+        tables.append(metric_rows(one, scores))
+    return pd.concat(tables, ignore_index=True)
+
+
+def score_expression(
+    store: TokenStore,
+    vocabulary: Vocabulary,
+    split: pd.DataFrame,
+    files: Mapping[str, str],
+    subject: Subject,
+    *,
+    n_bins: int,
+) -> pd.DataFrame:
+    """Score predicted levels by method, over protein-coding genes (paper 4.4)."""
+    is_test = split_of(store, split) == "test"
+    cells = store.cells["cell"][is_test]
+    genes, remark = _protein_coding(vocabulary.genes)
+    target = expression_levels(store, n_bins)[is_test][:, genes.index.to_numpy()]
+    tables = []
+    for method, path in files.items():
+        levels = read_expression(path, cells, genes["gene_name"])
+        scores = (
+            dict.fromkeys(EXPRESSION_METRICS, Score.undefined(levels))
+            if isinstance(levels, str)
+            else expression_metrics(target, levels)
+        )
+        known = EXPRESSION.get(method)
+        one = replace(
+            subject,
+            method=method,
+            n_cells=len(cells),
+            fit_on=known.fit_on if known else "fit",
+            labels_seen=known.labels_seen if known else "train",
+        )
+        noted = {
+            name: replace(score, note="; ".join(filter(None, (score.note, remark))))
+            for name, score in scores.items()
+        }
+        tables.append(metric_rows(one, noted))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _labelled_test_cells(store: TokenStore, split: pd.DataFrame) -> pd.DataFrame:
+    cells = store.cells[split_of(store, split) == "test"]
+    labelled: pd.DataFrame = cells[~cells["cell_type"].isin(NO_TYPE)].reset_index(drop=True)
+    return labelled
+
+
+def _protein_coding(genes: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    if "gene_type" not in genes:
+        return genes, "all genes: gene_type unknown"
+    coding = genes[genes["gene_type"] == PROTEIN_CODING]
+    if coding.empty:
+        return genes, "all genes: none is marked protein coding"
+    return coding, ""

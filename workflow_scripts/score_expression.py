@@ -1,0 +1,23 @@
+"""Score the predicted expression of a data set on its test cells."""
+
+from snakemake.iocontainers import Snakemake
+
+from epifoundation.contracts import METRICS, SPLIT
+from epifoundation.data.store import TokenStore
+from epifoundation.data.vocabulary import Vocabulary
+from epifoundation.evaluation.scoring import score_expression, subject_of
+from epifoundation.jobs import job
+
+snakemake: Snakemake
+
+if __name__ == "__main__":
+    with job(log=snakemake.log[0]):
+        metrics = score_expression(
+            TokenStore.open(snakemake.input.store),
+            Vocabulary.read(snakemake.input.vocabulary),
+            SPLIT.read(snakemake.input.split),
+            dict(zip(snakemake.params.methods, snakemake.input.methods, strict=True)),
+            subject_of(snakemake.params.dataset, "expression"),
+            n_bins=snakemake.params.n_bins,
+        )
+        METRICS.write(metrics, snakemake.output.metrics)

@@ -1,0 +1,20 @@
+"""Score the embeddings of a data set on its test cells."""
+
+from snakemake.iocontainers import Snakemake
+
+from epifoundation.contracts import METRICS, SPLIT
+from epifoundation.data.store import TokenStore
+from epifoundation.evaluation.scoring import score_integration, subject_of
+from epifoundation.jobs import job
+
+snakemake: Snakemake
+
+if __name__ == "__main__":
+    with job(log=snakemake.log[0]):
+        metrics = score_integration(
+            TokenStore.open(snakemake.input.store),
+            SPLIT.read(snakemake.input.split),
+            dict(zip(snakemake.params.methods, snakemake.input.methods, strict=True)),
+            subject_of(snakemake.params.dataset, "integration"),
+        )
+        METRICS.write(metrics, snakemake.output.metrics)
