@@ -2,36 +2,30 @@
 # Input: cells.h5mu or clustered.h5mu and labels.tsv of the samples. Output: h5mu per data set,
 # the atlas's vocabulary (a folder), token stores (a folder each), splits.
 
-
-def samples_of(wildcards):
-    """The multiome of each sample of a data set; clustered, unless labels come with the files."""
-    if cfg.labels.source == "published":
-        pattern = R + "/matrix/{}/{}/cells.h5mu"
-    else:
-        pattern = R + "/labels/{}/{}/clustered.h5mu"
-    rows = sheet.members(wildcards.atlas, wildcards.dataset)
-    return [pattern.format(row.atlas, row.sample) for row in rows]
-
-
-def labels_of(wildcards):
-    """The label table of each sample of a data set, where labels are ours."""
-    if cfg.labels.source != "disco_wnn":
-        return []
-    rows = sheet.members(wildcards.atlas, wildcards.dataset)
-    return [f"{R}/labels/{row.atlas}/{row.sample}/labels.tsv" for row in rows]
+# Of each sample: its cells, with clusters unless labels come with the files; and our labels.
+CELLS_OF = (
+    "{R}/matrix/{row.atlas}/{row.sample}/cells.h5mu"
+    if cfg.labels.source == "published"
+    else "{R}/labels/{row.atlas}/{row.sample}/clustered.h5mu"
+)
+LABELS_OF = (
+    "{R}/labels/{row.atlas}/{row.sample}/labels.tsv"
+    if cfg.labels.source == "disco_wnn"
+    else []
+)
 
 
 rule assemble:
     """Join the samples of a data set to one labelled multiome."""
     input:
-        samples=samples_of,
-        labels=labels_of,
+        samples=collect(CELLS_OF, R=R, row=lambda w: sheet.members(w.atlas, w.dataset)),
+        labels=collect(LABELS_OF, R=R, row=lambda w: sheet.members(w.atlas, w.dataset)),
     output:
-        mdata=R + "/atlas/{atlas}/{dataset}.h5mu",
+        mdata=f"{R}/atlas/{{atlas}}/{{dataset}}.h5mu",
     log:
-        R + "/logs/assemble/{atlas}.{dataset}.log",
+        f"{R}/logs/assemble/{{atlas}}.{{dataset}}.log",
     benchmark:
-        R + "/benchmarks/assemble/{atlas}.{dataset}.tsv"
+        f"{R}/benchmarks/assemble/{{atlas}}.{{dataset}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -50,11 +44,11 @@ rule assemble:
 rule build_vocabulary:
     """Number the atlas's peaks, genes, chromosomes and batches."""
     input:
-        mdata=R + "/atlas/{atlas}/ALLTissue.h5mu",
+        mdata=f"{R}/atlas/{{atlas}}/ALLTissue.h5mu",
     output:
-        vocabulary=directory(R + "/atlas/{atlas}/vocabulary"),
+        vocabulary=directory(f"{R}/atlas/{{atlas}}/vocabulary"),
     log:
-        R + "/logs/build_vocabulary/{atlas}.log",
+        f"{R}/logs/build_vocabulary/{{atlas}}.log",
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -70,14 +64,14 @@ rule build_vocabulary:
 rule tokenize_cells:
     """Write the cells of a data set as tokens of the atlas's vocabulary."""
     input:
-        mdata=R + "/atlas/{atlas}/{dataset}.h5mu",
-        vocabulary=R + "/atlas/{atlas}/vocabulary",
+        mdata=f"{R}/atlas/{{atlas}}/{{dataset}}.h5mu",
+        vocabulary=f"{R}/atlas/{{atlas}}/vocabulary",
     output:
-        store=directory(R + "/atlas/{atlas}/store/{dataset}"),
+        store=directory(f"{R}/atlas/{{atlas}}/store/{{dataset}}"),
     log:
-        R + "/logs/tokenize_cells/{atlas}.{dataset}.log",
+        f"{R}/logs/tokenize_cells/{{atlas}}.{{dataset}}.log",
     benchmark:
-        R + "/benchmarks/tokenize_cells/{atlas}.{dataset}.tsv"
+        f"{R}/benchmarks/tokenize_cells/{{atlas}}.{{dataset}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -93,11 +87,11 @@ rule tokenize_cells:
 rule split:
     """Divide the cells of a data set into train, validation and test."""
     input:
-        store=R + "/atlas/{atlas}/store/{dataset}",
+        store=f"{R}/atlas/{{atlas}}/store/{{dataset}}",
     output:
-        split=R + "/atlas/{atlas}/splits/{dataset}.{protocol}.seed{seed}.tsv",
+        split=f"{R}/atlas/{{atlas}}/splits/{{dataset}}.{{protocol}}.seed{{seed}}.tsv",
     log:
-        R + "/logs/split/{atlas}.{dataset}.{protocol}.seed{seed}.log",
+        f"{R}/logs/split/{{atlas}}.{{dataset}}.{{protocol}}.seed{{seed}}.log",
     conda:
         "../envs/epifoundation.yaml"
     threads: 1

@@ -1,25 +1,18 @@
 # Clusters of each sample, and their cell types from DISCO's profiles of the tissue.
 # Input: cells.h5mu of a sample. Output: clustered.h5mu and labels.tsv.
 
-
-def profiles_file():
-    """The profiles as an input: the configured path, or where its URL is downloaded to."""
-    if local_or_url(cfg.labels.profiles):
-        return cfg.labels.profiles
-    suffix = "csv" if "csv" in (cfg.labels.profiles or "") else "tsv"
-    return f"{R}/reference/profiles.{suffix}"
+# Read where they are; where they are a URL, from what fetch_profiles made of it.
+PROFILES = local_or_url(cfg.labels.profiles) or f"{R}/reference/profiles.csv"
 
 
 rule fetch_profiles:
     """Download the expression profiles of known cell types."""
     output:
-        profiles=R + "/reference/profiles.{suffix}",
+        profiles=f"{R}/reference/profiles.csv",
     log:
-        R + "/logs/fetch_profiles/{suffix}.log",
+        f"{R}/logs/fetch_profiles.log",
     benchmark:
-        R + "/benchmarks/fetch_profiles/{suffix}.tsv"
-    wildcard_constraints:
-        suffix="csv|tsv",
+        f"{R}/benchmarks/fetch_profiles.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -36,13 +29,13 @@ rule fetch_profiles:
 rule cluster:
     """Cluster the cells of a sample over both modalities."""
     input:
-        cells=R + "/matrix/{atlas}/{sample}/cells.h5mu",
+        cells=f"{R}/matrix/{{atlas}}/{{sample}}/cells.h5mu",
     output:
-        clustered=R + "/labels/{atlas}/{sample}/clustered.h5mu",
+        clustered=f"{R}/labels/{{atlas}}/{{sample}}/clustered.h5mu",
     log:
-        R + "/logs/cluster/{atlas}.{sample}.log",
+        f"{R}/logs/cluster/{{atlas}}.{{sample}}.log",
     benchmark:
-        R + "/benchmarks/cluster/{atlas}.{sample}.tsv"
+        f"{R}/benchmarks/cluster/{{atlas}}.{{sample}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -65,14 +58,14 @@ rule cluster:
 rule label:
     """Give each cluster the cell type whose profile its mean expression follows best."""
     input:
-        clustered=R + "/labels/{atlas}/{sample}/clustered.h5mu",
-        profiles=profiles_file(),
+        clustered=f"{R}/labels/{{atlas}}/{{sample}}/clustered.h5mu",
+        profiles=PROFILES,
     output:
-        labels=R + "/labels/{atlas}/{sample}/labels.tsv",
+        labels=f"{R}/labels/{{atlas}}/{{sample}}/labels.tsv",
     log:
-        R + "/logs/label/{atlas}.{sample}.log",
+        f"{R}/logs/label/{{atlas}}.{{sample}}.log",
     benchmark:
-        R + "/benchmarks/label/{atlas}.{sample}.tsv"
+        f"{R}/benchmarks/label/{{atlas}}.{{sample}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
