@@ -100,6 +100,15 @@ def test_part_of_another_file_is_noticed_and_fetched_afresh(
     assert (tmp_path / "a.gz").read_bytes() == BODY
 
 
+def test_part_that_no_checksum_could_vouch_for_is_not_used(
+    server: FileServer, tmp_path: Path
+) -> None:
+    server.files["/a"] = b"right from the start"
+    (tmp_path / "a.part").write_bytes(b"wrong")
+    fetch(f"{server.url}/a", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"right from the start"
+
+
 def test_part_longer_than_the_file_is_discarded(
     server: FileServer, tmp_path: Path, check: dict
 ) -> None:
