@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-import epifoundation
+from epifoundation import __version__
 from epifoundation.contracts import SCHEMA_VERSION
 from epifoundation.data.expression import log_normalize
 from epifoundation.errors import DataError
@@ -54,7 +54,7 @@ def assemble(
     atac.X = (atac.layers["counts"] > 0).astype(np.float32)
     joined = multiome(rna, atac, obs)
     joined.uns["schema_version"] = SCHEMA_VERSION
-    joined.uns["package_version"] = epifoundation.__version__
+    joined.uns["package_version"] = __version__
     joined.uns["label_source"] = label_source
     logger.info(
         "%d cells of %d samples, %d genes, %d peaks; cell types: %s",
