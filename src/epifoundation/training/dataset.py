@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -151,6 +152,11 @@ class CellDataset:
         negative = draw_unexpressed(expressed, self.store.gene_chromosomes.size, n_each, generator)
         asked = np.concatenate([positive, negative])
         return asked, np.concatenate([values, np.zeros(len(negative), np.int64)])
+
+
+def rows_of(store: TokenStore, split: pd.DataFrame, part: str) -> Rows:
+    """Return the rows of the store's cells that are in a part of the split, ascending."""
+    return np.sort(store.rows_of(split.loc[split["split"] == part, "cell"]))
 
 
 def draw_unexpressed(

@@ -19,10 +19,9 @@ from epifoundation.data.vocabulary import N_SPECIAL
 from epifoundation.errors import ModelError
 from epifoundation.hub import Design, FoundationModel
 from epifoundation.model.network import Head
-from epifoundation.training.dataset import CellDataset
+from epifoundation.training.dataset import CellDataset, rows_of
 from epifoundation.training.loop import Run, best_device, finish, train
 from epifoundation.training.objectives import Objective, name_cell_types, predict_levels
-from epifoundation.training.pretrain import rows_of
 
 logger = logging.getLogger(__name__)
 

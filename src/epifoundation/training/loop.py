@@ -69,6 +69,17 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@contextmanager
+def use_threads(n_threads: int) -> Iterator[None]:
+    """Let torch use this many CPU threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def learning_rate_at(progress: float, config: TrainConfig) -> float:
     """Return the learning rate at a share of all updates: linear warm-up, then cosine."""
     if progress < config.warmup_fraction:

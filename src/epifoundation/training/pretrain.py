@@ -11,7 +11,7 @@ from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.errors import ModelError
 from epifoundation.hub import Design, FoundationModel
-from epifoundation.training.dataset import CellDataset, Rows
+from epifoundation.training.dataset import CellDataset, rows_of
 from epifoundation.training.loop import Run, best_device, finish, train
 from epifoundation.training.objectives import align_genes
 
@@ -56,11 +56,6 @@ def pretrain(
     run = Run(network, cells("train"), cells("validation"), align_genes, config, seed, checkpoint)
     history = train(run)
     return finish(untrained, history, stage="pretrain", variant=variant, seed=str(seed))
-
-
-def rows_of(store: TokenStore, split: pd.DataFrame, part: str) -> Rows:
-    """Return the rows of the store's cells that are in a part of the split, ascending."""
-    return np.sort(store.rows_of(split.loc[split["split"] == part, "cell"]))
 
 
 def batch_ids(store: TokenStore, vocabulary: Vocabulary) -> NDArray[np.int64]:

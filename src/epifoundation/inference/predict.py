@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import torch
@@ -68,12 +69,22 @@ def predict_expression(
     return _per_cell(model, store, rows, levels, seed)
 
 
-def embedding_table(store: TokenStore, rows: Rows, embeddings: Values) -> pd.DataFrame:
-    """Return columns cell, dim_0, dim_1, …"""
-    names = [f"dim_{i}" for i in range(embeddings.shape[1])]
-    table = pd.DataFrame(embeddings, columns=names)
-    table.insert(0, "cell", store.cells["cell"].iloc[rows].to_numpy())
+def embed_all(model: FoundationModel, store: TokenStore, *, seed: int = 0) -> pd.DataFrame:
+    """Return columns cell, dim_0, dim_1, …, a row per cell of the store."""
+    embeddings = embed(model, store, np.arange(store.n_cells), seed=seed)
+    table = pd.DataFrame(embeddings).add_prefix("dim_")
+    table.insert(0, "cell", store.cells["cell"].to_numpy())
     return table
+
+
+def expression_table(
+    model: FoundationModel, store: TokenStore, rows: Rows, *, seed: int = 0
+) -> ad.AnnData:
+    """Return the predicted levels as cells × genes, named by cell and by gene."""
+    levels = predict_expression(model, store, rows, seed=seed)
+    genes = model.vocabulary.genes.set_index("gene_name").rename_axis(None)
+    cells = pd.DataFrame(index=pd.Index(store.cells["cell"].iloc[rows].astype(str), name=None))
+    return ad.AnnData(levels, obs=cells, var=genes)
 
 
 def _per_cell(

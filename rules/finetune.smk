@@ -1,0 +1,155 @@
+# Fine-tuning on each data set, and what the fine-tuned models say of its cells.
+# Input: a pretrained model; token store and split of the data set.
+# Output: model directories; embeddings, cell types and expression levels, where methods compete.
+
+PREDICTIONS = R + "/evaluation/{atlas}/{dataset}/{protocol}.seed{seed}"
+FINETUNED = "/{dataset}/{variant}.{protocol}.seed{seed}"
+FINETUNE_CODE = (*MODEL_CODE, "data/expression.py", "training/finetune.py")
+PREDICT_CODE = (*MODEL_CODE, "inference/predict.py")
+
+
+rule finetune_cell_type:
+    """Learn the cell types of a data set's training cells."""
+    input:
+        pretrained=R + "/models/{atlas}/pretrain/{variant}.seed{seed}",
+        store=R + "/atlas/{atlas}/store/{dataset}",
+        split=R + "/atlas/{atlas}/splits/{dataset}.{protocol}.seed{seed}.tsv",
+    output:
+        model=directory(R + "/models/{atlas}/finetune_cell_type" + FINETUNED),
+    log:
+        R
+        + "/logs/finetune_cell_type/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}.log",
+    benchmark:
+        (
+            R
+            + "/benchmarks/finetune_cell_type/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}.tsv"
+        )
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=64000,
+        runtime=720,
+    params:
+        train=params_of(cfg.finetune_cell_type),
+        checkpoint=R
+        + "/checkpoints/finetune_cell_type/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}",
+        code=code_of(*FINETUNE_CODE),
+    script:
+        "../workflow_scripts/finetune_cell_type.py"
+
+
+rule finetune_expression:
+    """Learn the expression levels of a data set's training cells."""
+    input:
+        pretrained=R + "/models/{atlas}/pretrain/{variant}.seed{seed}",
+        store=R + "/atlas/{atlas}/store/{dataset}",
+        split=R + "/atlas/{atlas}/splits/{dataset}.{protocol}.seed{seed}.tsv",
+    output:
+        model=directory(R + "/models/{atlas}/finetune_expression" + FINETUNED),
+    log:
+        R
+        + "/logs/finetune_expression/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}.log",
+    benchmark:
+        (
+            R
+            + "/benchmarks/finetune_expression/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}.tsv"
+        )
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=64000,
+        runtime=720,
+    params:
+        train=params_of(cfg.finetune_expression),
+        n_bins=cfg.benchmark.n_bins,
+        checkpoint=R
+        + "/checkpoints/finetune_expression/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}",
+        code=code_of(*FINETUNE_CODE),
+    script:
+        "../workflow_scripts/finetune_expression.py"
+
+
+rule predict_cell_type:
+    """Name the test cells' types and embed all cells."""
+    input:
+        model=R
+        + "/models/{atlas}/finetune_cell_type/{dataset}/full.{protocol}.seed{seed}",
+        store=R + "/atlas/{atlas}/store/{dataset}",
+        split=R + "/atlas/{atlas}/splits/{dataset}.{protocol}.seed{seed}.tsv",
+    output:
+        annotation=PREDICTIONS + "/annotation/epifoundation.parquet",
+        integration=PREDICTIONS + "/integration/epifoundation.parquet",
+    log:
+        R + "/logs/predict_cell_type/{atlas}.{dataset}.{protocol}.seed{seed}.log",
+    benchmark:
+        R + "/benchmarks/predict_cell_type/{atlas}.{dataset}.{protocol}.seed{seed}.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=120,
+    params:
+        code=code_of(*PREDICT_CODE),
+    script:
+        "../workflow_scripts/predict_cell_type.py"
+
+
+rule embed_ablation:
+    """Embed all cells with an ablated model, fine-tuned like the full one."""
+    input:
+        model=R + "/models/{atlas}/finetune_cell_type" + FINETUNED,
+        store=R + "/atlas/{atlas}/store/{dataset}",
+    output:
+        integration=PREDICTIONS + "/integration/epifoundation_{variant}.parquet",
+    log:
+        R + "/logs/embed_ablation/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}.log",
+    benchmark:
+        (
+            R
+            + "/benchmarks/embed_ablation/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}.tsv"
+        )
+    wildcard_constraints:
+        variant="no_batch|no_chromosome",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=120,
+    params:
+        code=code_of(*PREDICT_CODE),
+    script:
+        "../workflow_scripts/embed_ablation.py"
+
+
+rule predict_expression:
+    """Predict the level of every gene in the test cells."""
+    input:
+        model=R
+        + "/models/{atlas}/finetune_expression/{dataset}/full.{protocol}.seed{seed}",
+        store=R + "/atlas/{atlas}/store/{dataset}",
+        split=R + "/atlas/{atlas}/splits/{dataset}.{protocol}.seed{seed}.tsv",
+    output:
+        expression=PREDICTIONS + "/expression/epifoundation.h5ad",
+    log:
+        R + "/logs/predict_expression/{atlas}.{dataset}.{protocol}.seed{seed}.log",
+    benchmark:
+        R + "/benchmarks/predict_expression/{atlas}.{dataset}.{protocol}.seed{seed}.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=120,
+    params:
+        code=code_of(*PREDICT_CODE),
+    script:
+        "../workflow_scripts/predict_expression.py"

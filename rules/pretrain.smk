@@ -1,0 +1,47 @@
+# Pretraining of the model and of its two ablations.
+# Input: token store, vocabulary and split of the atlas. Output: a model directory per variant.
+# Training runs on a GPU where there is one. On a CPU it uses one thread: small matrix products
+# gain little from a second one, and two such jobs side by side take half the time.
+
+MODEL_CODE = (
+    "hub.py",
+    "data/store.py",
+    "data/vocabulary.py",
+    "model/attention.py",
+    "model/losses.py",
+    "model/network.py",
+    "model/packing.py",
+    "training/checkpoint.py",
+    "training/dataset.py",
+    "training/loop.py",
+    "training/objectives.py",
+    "training/pretrain.py",
+)
+
+
+rule pretrain:
+    """Align peaks with genes on the atlas's training cells."""
+    input:
+        store=R + "/atlas/{atlas}/store/ALLTissue",
+        split=R + "/atlas/{atlas}/splits/ALLTissue.paper.seed{seed}.tsv",
+        vocabulary=R + "/atlas/{atlas}/vocabulary",
+    output:
+        model=directory(R + "/models/{atlas}/pretrain/{variant}.seed{seed}"),
+    log:
+        R + "/logs/pretrain/{atlas}.{variant}.seed{seed}.log",
+    benchmark:
+        R + "/benchmarks/pretrain/{atlas}.{variant}.seed{seed}.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=64000,
+        runtime=2880,
+    params:
+        model=params_of(cfg.model),
+        train=params_of(cfg.pretrain),
+        checkpoint=R + "/checkpoints/pretrain/{atlas}.{variant}.seed{seed}",
+        code=code_of(*MODEL_CODE),
+    script:
+        "../workflow_scripts/pretrain.py"

@@ -1,0 +1,66 @@
+"""Predictions: one row per cell, in the order asked for, whatever they were packed with."""
+
+import numpy as np
+import pytest
+
+from epifoundation.contracts import CELL_TYPE_PREDICTIONS
+from epifoundation.errors import ModelError
+from epifoundation.hub import Design, FoundationModel
+from epifoundation.inference.predict import (
+    embed,
+    embed_all,
+    expression_table,
+    predict_cell_types,
+    predict_expression,
+)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_atlas, tiny_model) -> FoundationModel:
+    heads = ("genes", "cell_types", "expression")
+    return FoundationModel.build(
+        Design(tiny_model, heads), tiny_atlas.vocabulary, cell_types=("A", "B", "C"), seed=0
+    )
+
+
+def test_embeddings_follow_the_order_of_rows(model, tiny_atlas):
+    rows = np.array([17, 3, 41])
+    everyone = embed(model, tiny_atlas.store, np.arange(60))
+    assert everyone.dtype == np.float32
+    assert everyone.shape == (60, 16)
+    np.testing.assert_allclose(embed(model, tiny_atlas.store, rows), everyone[rows], atol=1e-5)
+    table = embed_all(model, tiny_atlas.store)
+    assert table["cell"].tolist() == tiny_atlas.store.cells["cell"].tolist()
+    assert table.columns[-1] == "dim_15"
+
+
+def test_reading_leaves_the_model_as_it_was(model, tiny_atlas):
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
+    embed(model, tiny_atlas.store, np.arange(10))
+    assert all((before[name] == value).all() for name, value in model.network.state_dict().items())
+
+
+def test_cell_types_are_the_largest_score(model, tiny_atlas):
+    table = predict_cell_types(model, tiny_atlas.store, np.arange(5, 15))
+    CELL_TYPE_PREDICTIONS.check(table, "here")
+    scores = table.filter(like="score:")
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    assert (scores.idxmax(axis=1) == "score:" + table["predicted_cell_type"]).all()
+
+
+def test_expression_of_all_genes(model, tiny_atlas):
+    rows = np.array([9, 2])
+    levels = predict_expression(model, tiny_atlas.store, rows)
+    assert levels.shape == (2, tiny_atlas.vocabulary.n_genes)
+    table = expression_table(model, tiny_atlas.store, rows)
+    assert table.obs_names.tolist() == tiny_atlas.store.cells["cell"].iloc[rows].tolist()
+    assert table.var_names.tolist() == tiny_atlas.vocabulary.genes["gene_name"].tolist()
+    np.testing.assert_allclose(table.X, levels, atol=1e-6)
+
+
+def test_missing_head_is_named(tiny_atlas, tiny_model):
+    pretrained = FoundationModel.build(
+        Design(tiny_model, ("genes",)), tiny_atlas.vocabulary, seed=0
+    )
+    with pytest.raises(ModelError, match="not fine-tuned for cell types"):
+        predict_cell_types(pretrained, tiny_atlas.store, np.arange(3))

@@ -1,0 +1,25 @@
+"""Name the types of the test cells and embed all cells of a data set."""
+
+from snakemake.iocontainers import Snakemake
+
+from epifoundation.contracts import CELL_TYPE_PREDICTIONS, SPLIT
+from epifoundation.data.store import TokenStore
+from epifoundation.files import whole
+from epifoundation.hub import from_pretrained
+from epifoundation.inference.predict import embed_all, predict_cell_types
+from epifoundation.jobs import job
+from epifoundation.training.dataset import rows_of
+from epifoundation.training.loop import use_threads
+
+snakemake: Snakemake
+
+if __name__ == "__main__":
+    with job(log=snakemake.log[0]), use_threads(snakemake.threads):
+        model = from_pretrained(snakemake.input.model)
+        store = TokenStore.open(snakemake.input.store)
+        test = rows_of(store, SPLIT.read(snakemake.input.split), "test")
+        predictions = predict_cell_types(model, store, test)
+        embeddings = embed_all(model, store)
+        CELL_TYPE_PREDICTIONS.write(predictions, snakemake.output.annotation)
+        with whole(snakemake.output.integration) as partial:
+            embeddings.to_parquet(partial, index=False)

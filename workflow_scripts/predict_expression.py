@@ -1,0 +1,23 @@
+"""Predict the expression level of every gene in the test cells of a data set."""
+
+from snakemake.iocontainers import Snakemake
+
+from epifoundation.contracts import SPLIT
+from epifoundation.data.store import TokenStore
+from epifoundation.files import whole
+from epifoundation.hub import from_pretrained
+from epifoundation.inference.predict import expression_table
+from epifoundation.jobs import job
+from epifoundation.training.dataset import rows_of
+from epifoundation.training.loop import use_threads
+
+snakemake: Snakemake
+
+if __name__ == "__main__":
+    with job(log=snakemake.log[0]), use_threads(snakemake.threads):
+        model = from_pretrained(snakemake.input.model)
+        store = TokenStore.open(snakemake.input.store)
+        test = rows_of(store, SPLIT.read(snakemake.input.split), "test")
+        levels = expression_table(model, store, test)
+        with whole(snakemake.output.expression) as partial:
+            levels.write_h5ad(partial)
