@@ -34,7 +34,7 @@ def cells_of_barcodes(
     kept = cells["barcode"].tolist()
     rna, atac = rna[kept].copy(), atac[kept].copy()
     published = rna.obs.reset_index(drop=True)
-    names = pd.Index(sample.sample + "#" + cells["barcode"], dtype=object)
+    names = pd.Index((sample.sample + "#" + cells["barcode"]).to_numpy(dtype=object))
     obs = pd.DataFrame(
         {
             "sample": sample.sample,

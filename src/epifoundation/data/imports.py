@@ -106,7 +106,7 @@ def peak_regions(var: pd.DataFrame, where: Path | str) -> pd.DataFrame:
             how = f"columns {chrom}, start, end"
             parts = var[[chrom, "start", "end"]].set_axis([0, 1, 2], axis=1)
             return _regions(parts, shift, var.index, where, how)
-    names = pd.Series(var.index.astype(str), index=var.index)
+    names = _names(var)
     for pattern, shift, how in (
         (COLON, 0, "10x names chr:start-end"),
         (DASHED, 1, "Signac names chr-start-end"),
@@ -114,7 +114,7 @@ def peak_regions(var: pd.DataFrame, where: Path | str) -> pd.DataFrame:
     ):
         parts = names.str.extract(pattern)
         if parts.notna().all(axis=None):
-            return _regions(parts, shift, var.index, where, how)
+            return _regions(parts, shift, pd.Index(names), where, how)
     unreadable = names[~names.map(lambda n: bool(COLON.match(n) or DASHED.match(n)))]
     example = unreadable.iloc[0] if len(unreadable) else f"{names.iloc[0]} and {names.iloc[-1]}"
     message = (
@@ -218,8 +218,7 @@ def _kept_obs(obs: pd.DataFrame) -> pd.DataFrame:
 
 def _gene_columns(var: pd.DataFrame, genes: pd.DataFrame | None) -> pd.DataFrame:
     """Return gene_id, chrom, gene_type of the genes of a file, indexed by unique name."""
-    names = var["gene_name"] if "gene_name" in var else pd.Series(var.index, index=var.index)
-    label = pd.Index(make_unique(names.astype(str)))
+    label = pd.Index(make_unique(_names(var)))
     blank = pd.Series("", index=label, dtype=object)
     found = {column: blank.copy() for column in ("gene_id", "chrom", "gene_type")}
     for own, column in (("gene_ids", "gene_id"), ("gene_id", "gene_id"), ("chrom", "chrom")):
@@ -238,6 +237,12 @@ def _gene_columns(var: pd.DataFrame, genes: pd.DataFrame | None) -> pd.DataFrame
         found["chrom"][lacking] = interval.to_numpy(dtype=object)[lacking]
     found["chrom"] = found["chrom"].replace("", UNKNOWN_CHROMOSOME)
     return pd.DataFrame(found, index=label)
+
+
+def _names(var: pd.DataFrame) -> pd.Series:
+    """Return the names of features: a column where the index holds something else."""
+    column = next((c for c in ("feature_name", "gene_name") if c in var), None)
+    return (var.index.to_series() if column is None else var[column]).astype(str)
 
 
 def _annotated_row(ids: pd.Series, names: pd.Index, genes: pd.DataFrame) -> np.ndarray:

@@ -172,12 +172,14 @@ def rna_metrics(rna: ad.AnnData, mitochondrial: str) -> dict[str, Array]:
     """Return n_rna_umis, n_genes and frac_mitochondrial, one value a barcode.
 
     frac_mitochondrial is the share of UMIs from genes whose `var["chrom"]` is `mitochondrial`; NaN
-    where there is no UMI.
+    where there is no UMI, and for all barcodes where no gene is known to lie there.
     """
     counts = counts_of(rna)
     n_umis = row_sums(rna)
     on_mitochondrion = (rna.var["chrom"] == mitochondrial).to_numpy()
-    n_mitochondrial = np.asarray(counts[:, on_mitochondrion].sum(axis=1)).ravel()
+    n_mitochondrial = np.asarray(counts[:, on_mitochondrion].sum(axis=1, dtype=float)).ravel()
+    if not on_mitochondrion.any():
+        n_mitochondrial = np.full(rna.n_obs, np.nan)
     return {
         "n_rna_umis": n_umis,
         "n_genes": np.asarray((counts > 0).sum(axis=1)).ravel().astype(np.int64),

@@ -63,7 +63,7 @@ def read_tenx_folder(path: Path | str) -> ad.AnnData:
 
 def _named(matrix: sparse.csr_matrix, obs: pd.DataFrame, var: pd.DataFrame) -> ad.AnnData:
     """Join; symbols repeat in 10x files, so names move to a column."""
-    labelled = var.assign(gene_name=var.index.to_numpy())
+    labelled = var.assign(feature_name=var.index.to_numpy())
     labelled.index = pd.RangeIndex(len(var)).astype(str) if not var.index.is_unique else var.index
     return ad.AnnData(X=matrix.astype(np.int32), obs=obs, var=labelled)
 
