@@ -36,7 +36,6 @@ class Table:
             table = pd.read_csv(
                 path,
                 sep="\t",
-                comment="#",
                 dtype=dict.fromkeys(text, str),
                 keep_default_na=False,
                 na_values={name: [""] for name in self.dtypes if name not in text},

@@ -49,7 +49,7 @@ def test_a_second_run_does_nothing(demo, snakemake):
 
 def test_a_deleted_table_is_the_only_job_of_tables_and_one_of_two_of_all(demo, snakemake):
     (demo / "tables/table2.tsv").unlink()
-    assert sum(snakemake(*OVERLAY, "-n", "--quiet", "rules", "tables").jobs().values()) == 1
+    assert sum(snakemake(*OVERLAY, "-n", "--quiet", "rules", "--", "tables").jobs().values()) == 1
     assert sum(snakemake(*OVERLAY, "-n", "--quiet", "rules").jobs().values()) == 2
     run = snakemake(*OVERLAY)
     assert run.code == 0, run.output[-3000:]

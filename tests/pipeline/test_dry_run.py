@@ -18,7 +18,7 @@ def test_the_papers_run_is_planned_quickly_offline_and_whole(snakemake):
 
 
 def test_the_miniatlas_alone_needs_no_training(snakemake):
-    run = snakemake("-n", "--quiet", "rules", "miniatlas")
+    run = snakemake("-n", "--quiet", "rules", "--", "miniatlas")
     assert run.code == 0, run.output[-3000:]
     assert "call_peaks" in run.jobs()
     assert not {"pretrain", "tables", "figures"} & run.jobs().keys()

@@ -82,3 +82,9 @@ def test_a_metric_without_a_value_keeps_its_note(tmp_path):
     read = METRICS.read(tmp_path / "m.tsv")
     assert read["value"].isna().all()
     assert read["note"].tolist() == ["one batch only"]
+
+
+def test_cell_names_hold_the_comment_sign(tmp_path):
+    table = pd.DataFrame({"cell": ["liver#AAAC-1", "liver#CCCG-1"], "split": ["train", "test"]})
+    SPLIT.write(table, tmp_path / "s.tsv")
+    pd.testing.assert_frame_equal(SPLIT.read(tmp_path / "s.tsv"), table)
