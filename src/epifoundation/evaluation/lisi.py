@@ -6,6 +6,7 @@ kernel here is compiled on first use instead. Its edge "lengths" are UMAP connec
 
 import heapq
 from collections.abc import Callable
+from typing import cast
 
 import numba
 import numpy as np
@@ -91,8 +92,9 @@ def nearest_by_path(
     return found[:count], distances[:count]
 
 
-_compiled_nearest: Callable[..., tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]] = (
-    numba.njit(nearest_by_path)
+_compiled_nearest = cast(
+    Callable[..., tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]],
+    numba.njit(nearest_by_path),
 )
 
 

@@ -46,7 +46,7 @@ def score_integration(
     """Score embeddings by method; ablated variants go to task `ablation`, beside the full model."""
     test = _labelled_test_cells(store, split)
     ablated = any(method.startswith(OURS + "_") for method in files)
-    tables = []
+    tables: list[pd.DataFrame] = []
     for method, path in files.items():
         embedding = read_embedding(path, test["cell"])
         scores = (
@@ -78,7 +78,7 @@ def score_annotation(
     """Score annotations by method."""
     test = _labelled_test_cells(store, split)
     truth = test.set_index("cell")["cell_type"]
-    tables = []
+    tables: list[pd.DataFrame] = []
     for method, path in files.items():
         predictions = read_predictions(path, test["cell"])
         if not len(test):
@@ -114,7 +114,7 @@ def score_expression(
     cells = store.cells["cell"][is_test]
     genes, remark = _protein_coding(vocabulary.genes)
     target = expression_levels(store, n_bins)[is_test][:, genes.index.to_numpy()]
-    tables = []
+    tables: list[pd.DataFrame] = []
     for method, path in files.items():
         levels = read_expression(path, cells, genes["gene_name"])
         scores = (
