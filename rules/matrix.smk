@@ -6,45 +6,19 @@
 #      R/matrix/{atlas}/{sample}/{cells.h5mu,qc_funnel.tsv}
 
 CELLS = {
-    "cells": R + "/matrix/{atlas}/{sample}/cells.h5mu",
-    "funnel": R + "/matrix/{atlas}/{sample}/qc_funnel.tsv",
+    "cells": f"{R}/matrix/{{atlas}}/{{sample}}/cells.h5mu",
+    "funnel": f"{R}/matrix/{{atlas}}/{{sample}}/qc_funnel.tsv",
 }
-
-
-def samples_by_entry(*entries):
-    """A pattern of the samples that enter there."""
-    return any_of([row.sample for row in sheet.rows if row.entry in entries])
-
-
-def sample_of(wildcards):
-    """A sample's row as plain data."""
-    return asdict(sheet.one(wildcards.sample, wildcards.atlas))
-
-
-def imported_genes():
-    """The annotation for counts of others; no genome is built where only matrices are read."""
-    if all(row.entry == "matrices" for row in sheet.rows):
-        return reference_source("annotation")
-    return genes_file()
-
-
-def input_source(sample, column):
-    """The file a row names: itself where local, else where it is fetched to."""
-    location = getattr(sheet.one(sample), column)
-    if local_or_url(location):
-        return local_path(location)
-    name = location.partition("?")[0].rstrip("/").rpartition("/")[2]
-    return f"{R}/inputs/{sample}/source/{column}/{name}"
 
 
 rule fetch_input:
     """Fetch a file of counts or fragments that the sheet names by URL."""
     output:
-        source=temp(R + "/inputs/{sample}/source/{column}/{name}"),
+        source=temp(f"{R}/inputs/{{sample}}/source/{{column}}/{{name}}"),
     log:
-        R + "/logs/fetch_input/{sample}.{column}.{name}.log",
+        f"{R}/logs/fetch_input/{{sample}}.{{column}}.{{name}}.log",
     benchmark:
-        R + "/benchmarks/fetch_input/{sample}.{column}.{name}.tsv"
+        f"{R}/benchmarks/fetch_input/{{sample}}.{{column}}.{{name}}.tsv"
     wildcard_constraints:
         column="rna|atac",
         name="[^/]+",
@@ -68,13 +42,13 @@ rule import_fragments:
         fragments=lambda wildcards: input_source(wildcards.sample, "atac"),
         genes=imported_genes(),
     output:
-        rna=R + "/inputs/{sample}/rna.h5ad",
-        fragments=R + "/inputs/{sample}/atac_fragments.tsv.gz",
-        index=R + "/inputs/{sample}/atac_fragments.tsv.gz.tbi",
+        rna=f"{R}/inputs/{{sample}}/rna.h5ad",
+        fragments=f"{R}/inputs/{{sample}}/atac_fragments.tsv.gz",
+        index=f"{R}/inputs/{{sample}}/atac_fragments.tsv.gz.tbi",
     log:
-        R + "/logs/import_fragments/{sample}.log",
+        f"{R}/logs/import_fragments/{{sample}}.log",
     benchmark:
-        R + "/benchmarks/import_fragments/{sample}.tsv"
+        f"{R}/benchmarks/import_fragments/{{sample}}.tsv"
     wildcard_constraints:
         sample=samples_by_entry("fragments"),
     conda:
@@ -104,9 +78,9 @@ rule import_matrices:
     output:
         **CELLS,
     log:
-        R + "/logs/import_matrices/{atlas}.{sample}.log",
+        f"{R}/logs/import_matrices/{{atlas}}.{{sample}}.log",
     benchmark:
-        R + "/benchmarks/import_matrices/{atlas}.{sample}.tsv"
+        f"{R}/benchmarks/import_matrices/{{atlas}}.{{sample}}.tsv"
     wildcard_constraints:
         sample=samples_by_entry("matrices"),
     conda:
@@ -135,16 +109,16 @@ rule count:
     input:
         fragments=lambda wildcards: fragments_of(wildcards.sample),
         rna=lambda wildcards: counts_of_sample(wildcards.sample),
-        peaks=R + "/peaks/{atlas}/peaks.bed",
+        peaks=f"{R}/peaks/{{atlas}}/peaks.bed",
         genes=genes_file(),
         blacklist=blacklist_file(),
     output:
-        counts=R + "/matrix/{atlas}/{sample}/atac_counts.h5ad",
-        metrics=R + "/matrix/{atlas}/{sample}/barcode_metrics.parquet",
+        counts=f"{R}/matrix/{{atlas}}/{{sample}}/atac_counts.h5ad",
+        metrics=f"{R}/matrix/{{atlas}}/{{sample}}/barcode_metrics.parquet",
     log:
-        R + "/logs/count/{atlas}.{sample}.log",
+        f"{R}/logs/count/{{atlas}}.{{sample}}.log",
     benchmark:
-        R + "/benchmarks/count/{atlas}.{sample}.tsv"
+        f"{R}/benchmarks/count/{{atlas}}.{{sample}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -177,9 +151,9 @@ rule filter_cells:
     output:
         **CELLS,
     log:
-        R + "/logs/filter_cells/{atlas}.{sample}.log",
+        f"{R}/logs/filter_cells/{{atlas}}.{{sample}}.log",
     benchmark:
-        R + "/benchmarks/filter_cells/{atlas}.{sample}.tsv"
+        f"{R}/benchmarks/filter_cells/{{atlas}}.{{sample}}.tsv"
     wildcard_constraints:
         sample=samples_by_entry("fastq", "fragments"),
     conda:

@@ -2,69 +2,14 @@
 # In:  fragments of the atlas samples (peaks.pool: all adds the evaluation samples); or
 #      peaks.frozen, a BED; or, where all atlas samples are paired matrices, their own peaks
 # Out: R/peaks/{atlas}/peaks.bed (0-based, half-open; name, score) and summary.tsv
-#
-# Also where the inputs of a sample lie, whichever way it came in; used from here on.
-
-import re
-from dataclasses import asdict
 
 
-def any_of(names):
-    """A pattern that matches these names and nothing else; nothing at all if there is none."""
-    return "|".join(re.escape(name) for name in names) or "(?!)"
-
-
-def local_path(location):
-    """A local path; a relative one that is not here is taken from the checkout."""
-    path = Path(location)
-    found = path if path.exists() else Path(workflow.basedir, path)
-    return str(found) if found.exists() else str(location)
-
-
-def fragments_of(sample):
-    """The fragments file of a sample, by its way in."""
-    if sheet.one(sample).entry == "fragments":
-        return f"{R}/inputs/{sample}/atac_fragments.tsv.gz"
-    return f"{R}/align/{sample}/outs/atac_fragments.tsv.gz"
-
-
-def counts_of_sample(sample):
-    """The RNA counts of a sample's called cells, by its way in."""
-    if sheet.one(sample).entry == "fragments":
-        return f"{R}/inputs/{sample}/rna.h5ad"
-    return f"{R}/align/{sample}/outs/filtered_feature_bc_matrix.h5"
-
-
-def genes_file():
-    """The annotation: of the built genome, or as it is where none is built; may be absent."""
-    if cfg.reference.fasta is None:
-        return reference_source("annotation")
-    return R + "/reference/genes.gtf"
-
-
-def blacklist_file():
-    """The blacklist: of the built genome, or as it is where none is built."""
-    if cfg.reference.fasta is None:
-        return reference_source("blacklist")
-    return R + "/reference/blacklist.bed"
-
-
-def pooled_samples(atlas):
-    """The samples whose fragments are pooled."""
-    role = "atlas" if cfg.peaks.pool == "atlas" else None
-    rows = sheet.select(atlas=atlas, role=role)
-    return [row.sample for row in rows if row.entry != "matrices"]
-
-
-def made_of_matrices(atlas):
-    """Whether no atlas sample has fragments."""
-    entries = {row.entry for row in sheet.select(atlas=atlas, role="atlas")}
-    return entries == {"matrices"}
+include: "inputs.smk"
 
 
 PEAKS = {
-    "peaks": R + "/peaks/{atlas}/peaks.bed",
-    "summary": R + "/peaks/{atlas}/summary.tsv",
+    "peaks": f"{R}/peaks/{{atlas}}/peaks.bed",
+    "summary": f"{R}/peaks/{{atlas}}/summary.tsv",
 }
 SHARED = [atlas for atlas in sheet.atlases() if made_of_matrices(atlas)]
 CALLED = [atlas for atlas in sheet.atlases() if atlas not in SHARED]
@@ -79,7 +24,7 @@ if cfg.peaks.frozen:
         output:
             **PEAKS,
         log:
-            R + "/logs/take_peaks/{atlas}.log",
+            f"{R}/logs/take_peaks/{{atlas}}.log",
         conda:
             "../envs/epifoundation.yaml"
         threads: 1
@@ -104,9 +49,9 @@ else:
         output:
             **PEAKS,
         log:
-            R + "/logs/call_peaks/{atlas}.log",
+            f"{R}/logs/call_peaks/{{atlas}}.log",
         benchmark:
-            R + "/benchmarks/call_peaks/{atlas}.tsv"
+            f"{R}/benchmarks/call_peaks/{{atlas}}.tsv"
         wildcard_constraints:
             atlas=any_of(CALLED),
         conda:
@@ -135,7 +80,7 @@ else:
         output:
             **PEAKS,
         log:
-            R + "/logs/share_peaks/{atlas}.log",
+            f"{R}/logs/share_peaks/{{atlas}}.log",
         wildcard_constraints:
             atlas=any_of(SHARED),
         conda:

@@ -1,0 +1,82 @@
+# Where the inputs of a sample lie, whichever way it came in; and who makes which peaks.
+
+import re
+from dataclasses import asdict
+
+from epifoundation.acquire.hosts import place_of
+
+
+def any_of(names):
+    """A pattern that matches these names and nothing else; nothing at all if there is none."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def local_path(location):
+    """A local path; a relative one that is not here is taken from the checkout."""
+    path = Path(location)
+    found = path if path.exists() else Path(workflow.basedir, path)
+    return str(found) if found.exists() else str(location)
+
+
+def fragments_of(sample):
+    """The fragments file of a sample, by its way in."""
+    if sheet.one(sample).entry == "fragments":
+        return f"{R}/inputs/{sample}/atac_fragments.tsv.gz"
+    return f"{R}/align/{sample}/outs/atac_fragments.tsv.gz"
+
+
+def counts_of_sample(sample):
+    """The RNA counts of a sample's called cells, by its way in."""
+    if sheet.one(sample).entry == "fragments":
+        return f"{R}/inputs/{sample}/rna.h5ad"
+    return f"{R}/align/{sample}/outs/filtered_feature_bc_matrix.h5"
+
+
+def genes_file():
+    """The annotation: of the built genome, or as it is where none is built; may be absent."""
+    if cfg.reference.fasta is None:
+        return SOURCES["annotation"]
+    return f"{R}/reference/genes.gtf"
+
+
+def blacklist_file():
+    """The blacklist: of the built genome, or as it is where none is built."""
+    if cfg.reference.fasta is None:
+        return SOURCES["blacklist"]
+    return f"{R}/reference/blacklist.bed"
+
+
+def pooled_samples(atlas):
+    """The samples whose fragments are pooled."""
+    role = "atlas" if cfg.peaks.pool == "atlas" else None
+    rows = sheet.select(atlas=atlas, role=role)
+    return [row.sample for row in rows if row.entry != "matrices"]
+
+
+def made_of_matrices(atlas):
+    """Whether no atlas sample has fragments."""
+    entries = {row.entry for row in sheet.select(atlas=atlas, role="atlas")}
+    return entries == {"matrices"}
+
+
+def samples_by_entry(*entries):
+    """A pattern of the samples that enter there."""
+    return any_of([row.sample for row in sheet.rows if row.entry in entries])
+
+
+def sample_of(wildcards):
+    """A sample's row as plain data."""
+    return asdict(sheet.one(wildcards.sample, wildcards.atlas))
+
+
+def imported_genes():
+    """The annotation for counts of others; no genome is built where only matrices are read."""
+    if all(row.entry == "matrices" for row in sheet.rows):
+        return SOURCES["annotation"]
+    return genes_file()
+
+
+def input_source(sample, column):
+    """The file a row names: itself where local, else where it is fetched to."""
+    location = getattr(sheet.one(sample), column)
+    return local_path(place_of(location, f"{R}/inputs/{sample}/source/{column}"))
