@@ -7,7 +7,6 @@ SHELL := bash
 CORES ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
 PYTEST_OPTIONS ?=
 DEMO := --configfile config/demo.yaml
-SOURCES := src workflow_scripts tests scripts benchmarks
 SNAKEFILES := Snakefile rules
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -36,24 +35,25 @@ test: setup check ## check, then every test
 	pytest $(PYTEST_OPTIONS)
 
 check: .venv/.ready ## style, types, direction of imports, lint of the workflow
-	ruff check $(SOURCES)
-	ruff format --check $(SOURCES)
+	ruff check .
+	ruff format --check .
 	snakefmt --check $(SNAKEFILES)
 	mypy
 	lint-imports
 	snakemake --lint $(DEMO)
 
 format: .venv/.ready ## the fixing twins of check
-	ruff check --fix $(SOURCES)
-	ruff format $(SOURCES)
+	ruff check --fix .
+	ruff format .
 	snakefmt $(SNAKEFILES)
 
 docs: .venv/.ready ## docs/data.md from the contracts and the rules
 	python scripts/document_data.py docs/data.md
 
-dag: .venv/.ready ## picture of the rules, docs/dag.svg (docs/dag.dot without graphviz)
-	snakemake all $(DEMO) --rulegraph dot --quiet > docs/dag.dot
-	if command -v dot > /dev/null; then dot -Tsvg docs/dag.dot -o docs/dag.svg; fi
+dag: .venv/.ready ## picture of the rules: docs/dag.svg, or docs/dag.dot without graphviz
+	snakemake all $(DEMO) --rulegraph dot --quiet > .make/dag.dot
+	if command -v dot > /dev/null; then dot -Tsvg .make/dag.dot -o docs/dag.svg; \
+	else cp .make/dag.dot docs/dag.dot; echo "no graphviz here: docs/dag.dot"; fi
 
 clean: ## caches and the demo's results; environments stay
 	rm -rf results-demo .snakemake .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -82,6 +82,7 @@ def test_documents_name_targets_and_files_that_exist():
             assert ((ROOT / page).parent / path).exists(), f"{page}: {path}"
 
 
+@pytest.mark.slow
 def test_the_page_of_files_is_up_to_date():
     spec = importlib.util.spec_from_file_location("d", ROOT / "scripts/document_data.py")
     module = importlib.util.module_from_spec(spec)
