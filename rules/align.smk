@@ -45,6 +45,7 @@ if cfg.align.engine == "open":
                 "align/barcodes.py",
                 "align/gex.py",
                 "align/atac.py",
+                "align/sam.py",
                 "align/calling.py",
                 "align/layout.py",
             ),

@@ -1,17 +1,14 @@
 """ATAC reads to fragments: barcodes corrected, reads aligned, duplicates collapsed.
 
-Nothing but the fragments is kept: corrected reads are streamed into `bwa mem`, its SAM is parsed
-as it comes, and each usable pair becomes one integer that sorts by start, end and barcode. The
-integers are spilled by contig, so that memory is bounded by the largest contig.
+Nothing but the fragments is kept: corrected reads are streamed into `bwa mem` and its SAM is
+parsed as it comes (sam.py), without any BAM in between (docs/decisions/0003).
 """
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import polars as pl
@@ -20,47 +17,19 @@ from numpy.typing import NDArray
 from epifoundation import __version__
 from epifoundation.align.barcodes import Layout, Whitelist, correct, count_exact, detect_layout
 from epifoundation.align.fastq import Lane, read_in_step
+from epifoundation.align.sam import LENGTH_BITS, LINE_BITS, Counts, Tally, spill_fragments
 from epifoundation.align.tools import BGZIP, BWA, TABIX, filter_through, run_program, write_through
 from epifoundation.errors import AlignError
-from epifoundation.files import progress_line
 
 logger = logging.getLogger(__name__)
 
-# Tn5 duplicates 9 bp: cut sites lie 4 bp inside of one end and 5 bp inside of the other
-# (Buenrostro et al. 2013); Cell Ranger's fragments are shifted alike.
-SHIFT_LEFT_BP = 4
-SHIFT_RIGHT_BP = -5
-MAX_FRAGMENT_BP = 5000  # a longer pair counts as chimeric
-LENGTH_BITS, LINE_BITS = 13, 20  # of a fragment's key; the start has the other 31
 BATCH_BASES = 20_000_000  # bwa -K: pairing statistics must not depend on the number of threads
-SAM_BLOCK_BYTES = 16 << 20
 LINES_PER_WRITE = 1_000_000
-PAIRED, UNMAPPED, REVERSE, READ1, NOT_PRIMARY = 0x1, 0x4, 0x10, 0x40, 0x900
-SAM_COLUMNS = {
-    "line": pl.Int32,  # the read's name is its barcode's line
-    "flag": pl.Int32,
-    "contig": pl.String,
-    "position": pl.Int32,
-    "quality": pl.Int32,
-    "cigar": pl.String,
-    "mate_contig": pl.String,
-    "mate_position": pl.Int32,
-    "length": pl.Int32,
-    "bases": pl.String,
-    "base_qualities": pl.String,
-}
-SAM_NEEDED = ["line", "flag", "contig", "position", "quality", "length"]
-
-Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class AtacReads:
-    """Numbers of read pairs by barcode (line of the list); of `fragments`, unique fragments.
-
-    A pair counts once, in the first of unmapped, low mapping quality, chimeric (two contigs, wrong
-    orientation or over 5,000 bp) that applies; what remains is a fragment or its duplicate.
-    """
+    """Numbers by barcode (line of the list): pairs as in sam.Tally, fragments and duplicates."""
 
     raw: Counts
     unmapped: Counts
@@ -70,26 +39,6 @@ class AtacReads:
     mitochondrial: Counts
     fragments: Counts
     n_read: int  # all pairs, with or without a barcode of the list
-
-
-@dataclass
-class _Tally:
-    """Counts by barcode while reads stream by."""
-
-    n_barcodes: int
-    raw: Counts = field(init=False)
-    unmapped: Counts = field(init=False)
-    low_quality: Counts = field(init=False)
-    chimeric: Counts = field(init=False)
-    n_read: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("raw", "unmapped", "low_quality", "chimeric"):
-            setattr(self, name, np.zeros(self.n_barcodes, np.int64))
-
-    def add(self, name: str, lines: NDArray[np.int32]) -> None:
-        counts = getattr(self, name)
-        counts += np.bincount(lines, minlength=self.n_barcodes)
 
 
 def make_fragments(
@@ -114,7 +63,7 @@ def make_fragments(
     gex, atac = whitelists
     layouts = [detect_layout(lane.files["R2"], atac) for lane in lanes]
     counts, n_pairs = count_exact(lanes, layouts, atac)
-    tally = _Tally(len(atac))
+    tally = Tally(len(atac))
     reads = _corrected_pairs(lanes, layouts, atac, counts, tally)
     arguments: list[str | Path] = [
         "mem",
@@ -129,13 +78,13 @@ def make_fragments(
     spill = scratch / "fragments"
     spill.mkdir()
     with filter_through(BWA, arguments, reads) as sam:
-        contigs = _spill_fragments(sam, spill, tally, min_mapping_quality, n_pairs)
+        contigs = spill_fragments(sam, spill, tally, min_mapping_quality, n_pairs)
     logger.info(
         "barcodes: %s of %s pairs have one of the list after correction",
         f"{tally.raw.sum():,}",
         f"{tally.n_read:,}",
     )
-    fragments, duplicates, mito = _write_fragments(
+    fragments, duplicates, mito = write_fragments(
         spill, contigs, gex, output, sample=sample, mitochondrial=mitochondrial, threads=threads
     )
     return AtacReads(
@@ -155,7 +104,7 @@ def _corrected_pairs(
     layouts: Sequence[Layout],
     whitelist: Whitelist,
     counts: Counts,
-    tally: _Tally,
+    tally: Tally,
 ) -> Iterator[bytes]:
     """Yield interleaved FASTQ of the pairs with a barcode; a read's name is the barcode's line."""
     for lane, layout in zip(lanes, layouts, strict=True):
@@ -180,96 +129,7 @@ def _interleave(
     return b"".join(text)
 
 
-def _spill_fragments(
-    sam: IO[bytes], folder: Path, tally: _Tally, min_mapping_quality: int, n_pairs: int
-) -> list[str]:
-    """Append the key of each usable pair to a file per contig; return the names of the contigs."""
-    contigs, rest = _read_header(sam)
-    contig_number = pl.Enum([*contigs, "*"])
-    left_over = pl.DataFrame(
-        schema={**{n: SAM_COLUMNS[n] for n in SAM_NEEDED}, "contig": contig_number}
-    )
-    start = reported = time.monotonic()
-    n_done = 0
-    for block in _whole_lines(sam, rest):
-        rows = pl.concat([left_over, _parse_sam(block, contig_number)])
-        left_over = rows[rows.height // 2 * 2 :]
-        n_done += rows.height // 2
-        _spill_pairs(rows[0 : rows.height // 2 * 2], folder, tally, min_mapping_quality)
-        if time.monotonic() - reported > 10:
-            reported = time.monotonic()
-            logger.info("%s", progress_line("pairs aligned", n_done, n_pairs, reported - start))
-    logger.info("pairs aligned: %s in %.1f s", f"{n_done:,}", time.monotonic() - start)
-    return contigs
-
-
-def _read_header(sam: IO[bytes]) -> tuple[list[str], bytes]:
-    """Return the contigs of a SAM stream, in order, and the first line after its header."""
-    contigs = []
-    line = sam.readline()
-    while line.startswith(b"@"):
-        if line.startswith(b"@SQ"):
-            fields = dict(word.split(":", 1) for word in line.decode().rstrip().split("\t")[1:])
-            contigs.append(fields["SN"])
-        line = sam.readline()
-    return contigs, line
-
-
-def _whole_lines(stream: IO[bytes], rest: bytes) -> Iterator[bytes]:
-    while block := stream.read(SAM_BLOCK_BYTES):
-        text, newline, rest_of_line = (rest + block).rpartition(b"\n")
-        rest = rest_of_line
-        if newline:
-            yield text + newline
-    if rest:
-        yield rest
-
-
-def _parse_sam(block: bytes, contig_number: pl.Enum) -> pl.DataFrame:
-    """Return the columns `SAM_NEEDED` of the primary alignments, in order."""
-    rows = pl.read_csv(
-        block,
-        separator="\t",
-        has_header=False,
-        schema={**SAM_COLUMNS, "contig": contig_number},
-        columns=[list(SAM_COLUMNS).index(name) for name in SAM_NEEDED],
-        quote_char=None,
-        truncate_ragged_lines=True,
-    )
-    return rows.filter(pl.col("flag") & NOT_PRIMARY == 0)
-
-
-def _spill_pairs(rows: pl.DataFrame, folder: Path, tally: _Tally, min_mapping_quality: int) -> None:
-    columns = {name: rows[name].to_physical().to_numpy() for name in SAM_NEEDED}
-    first = {name: values[0::2] for name, values in columns.items()}
-    second = {name: values[1::2] for name, values in columns.items()}
-    assert np.array_equal(first["line"], second["line"]), "bwa's output is not in pairs"
-    line = first["line"]
-    unmapped = ((first["flag"] | second["flag"]) & UNMAPPED) > 0
-    low = ~unmapped & (np.minimum(first["quality"], second["quality"]) < min_mapping_quality)
-    # the mate on the forward strand has the start; its length reaches to the other's end
-    forward = (first["flag"] & REVERSE) == 0
-    position = np.where(forward, first["position"], second["position"])
-    length = np.where(forward, first["length"], second["length"])
-    facing = ((first["flag"] ^ second["flag"]) & REVERSE) > 0
-    near = (length > SHIFT_LEFT_BP - SHIFT_RIGHT_BP) & (length <= MAX_FRAGMENT_BP)
-    chimeric = ~unmapped & ~low & ~(facing & near & (first["contig"] == second["contig"]))
-    for name, which in (("unmapped", unmapped), ("low_quality", low), ("chimeric", chimeric)):
-        tally.add(name, line[which])
-    good = ~(unmapped | low | chimeric)
-    start = position[good].astype(np.uint64) - np.uint64(1) + np.uint64(SHIFT_LEFT_BP)
-    extent = (length[good] - SHIFT_LEFT_BP + SHIFT_RIGHT_BP).astype(np.uint64)
-    keys = (start << np.uint64(LENGTH_BITS)) | extent
-    keys = (keys << np.uint64(LINE_BITS)) | line[good].astype(np.uint64)
-    contig = first["contig"][good]
-    order = np.argsort(contig, kind="stable")
-    numbers, begins = np.unique(contig[order], return_index=True)
-    for number, part in zip(numbers, np.split(keys[order], begins[1:]), strict=True):
-        with (folder / str(number)).open("ab") as handle:
-            part.tofile(handle)
-
-
-def _write_fragments(
+def write_fragments(
     spill: Path,
     contigs: list[str],
     gex: Whitelist,

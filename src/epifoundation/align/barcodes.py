@@ -268,7 +268,7 @@ def _most_likely(
     changeable = unknown | ~unknown.any(axis=1)[:, None]
     row, change, position = np.nonzero((lines >= 0) & changeable[:, None, :])
     found = lines[row, change, position]
-    error = np.power(10.0, -qualities[row, position] / 10.0)
+    error = np.power(10.0, qualities[row, position] / -10.0)
     weight = (counts[found] + 1) * error
     total = np.bincount(row, weights=weight, minlength=len(codes))
     certain = weight >= MIN_POSTERIOR * total[row]  # at most one of a row

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -84,12 +84,14 @@ def write_through(
         assert process.stdin is not None
         try:
             yield process.stdin
-            process.stdin.close()
         except BrokenPipeError:
             pass  # the program ended early; its exit code and words follow
         except BaseException:
             _end(process)
             raise
+        finally:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
         if process.wait():
             raise _failure(program.name, process.returncode, words)
 
@@ -139,12 +141,13 @@ class _Feeder(Thread):
         try:
             for chunk in self.chunks:
                 self.process.stdin.write(chunk)
-            self.process.stdin.close()
         except BrokenPipeError:
             pass  # the program ended early; its exit code and words say why
         except Exception as error:  # handed to the thread that reads
             self.error = error
             self.process.kill()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

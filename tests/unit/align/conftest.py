@@ -71,9 +71,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
         for g in genes.itertuples():
             words = f'gene_id "ID{g.gene}"; transcript_id "T{g.gene}"; gene_name "{g.gene}";'
             for start in (g.start, g.start + EXON + INTRON):
-                handle.write(
-                    f"{g.chrom}\ttest\texon\t{start + 1}\t{start + EXON}\t.\t{g.strand}\t.\t{words}\n"
-                )
+                place = f"{start + 1}\t{start + EXON}\t.\t{g.strand}\t."
+                handle.write(f"{g.chrom}\ttest\texon\t{place}\t{words}\n")
     (folder / "star").mkdir()
     (folder / "bwa").mkdir()
     star = f"STAR --runMode genomeGenerate --genomeDir star --genomeFastaFiles {fasta}"

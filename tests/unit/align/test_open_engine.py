@@ -13,8 +13,6 @@ from epifoundation.align.layout import METRIC_COLUMNS, OUTS
 from epifoundation.align.open_engine import align_open
 from epifoundation.config import AlignConfig
 
-# anndata's warning on repeated names does not apply: gene names are unique here
-
 
 @pytest.fixture(scope="module")
 def outs(library, reference, tmp_path_factory) -> Path:
