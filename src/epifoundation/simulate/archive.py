@@ -144,7 +144,7 @@ def accession(sample: str, kind: str) -> str:
 def _write_reads(
     folder: Path, name: str, kind: str, blocks: Iterator[Block], n_lanes: int
 ) -> list[dict[str, object]]:
-    """Write blocks to lanes in turn; return the rows of the index."""
+    """Deal the reads of each block to the lanes; return the rows of the index."""
     reads = ("R1", "R2") if kind == "gex" else ("R1", "R2", "R3")
     paths = {
         (lane, read): folder / name / f"{name}_S1_L{lane:03d}_{read}_001.fastq.gz"
@@ -155,14 +155,16 @@ def _write_reads(
     written = dict.fromkeys(range(1, n_lanes + 1), 0)
     with ExitStack() as stack:
         handles = {key: stack.enter_context(gzipped(path)) for key, path in paths.items()}
-        for number, block in enumerate(blocks):
-            lane = number % n_lanes + 1
-            for read, (letters, quality) in block.items():
-                lengths[read] = letters.shape[1]
-                handles[lane, read].write(
-                    fastq_bytes(written[lane] + 1, lane, read, letters, quality)
-                )
-            written[lane] += len(letters)
+        for block in blocks:
+            for lane in written:
+                for read, (letters, quality) in block.items():
+                    share = slice(lane - 1, None, n_lanes)
+                    records = fastq_bytes(
+                        written[lane] + 1, lane, read, letters[share], quality[share]
+                    )
+                    handles[lane, read].write(records)
+                    lengths[read] = letters.shape[1]
+                written[lane] += len(letters[share])
     logger.info("%s: %s read pairs", name, f"{sum(written.values()):,}")
     return [
         {

@@ -6,7 +6,7 @@ from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import f1_score
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
 from epifoundation.simulate.cells import Cells
@@ -147,7 +147,7 @@ def _predictions(
         "majority": np.full(len(labels), majority, dtype=object),
         "depth_only": _cross_validate(np.asarray(depth), labels, 1.0, rng),
         "lsi_logistic": _cross_validate(latent, labels, 1.0, rng),
-        "binary_logistic": _cross_validate(binary, labels, 0.01, rng),
+        "binary_logistic": _cross_validate(rotated(binary), labels, 0.01, rng),
     }
 
 
@@ -164,16 +164,27 @@ def lsi(binary: sparse.csr_matrix, rng: np.random.Generator) -> np.ndarray:
     return standardised
 
 
+def rotated(binary: sparse.csr_matrix) -> np.ndarray:
+    """Return cells × at most cells, rotated so that all inner products stay.
+
+    A ridge penalty does not notice a rotation, so a model fitted on these is the one that all
+    regions would give, in a fraction of the time.
+    """
+    values, vectors = np.linalg.eigh((binary @ binary.T).toarray().astype(np.float64))
+    scores: np.ndarray = vectors * np.sqrt(values.clip(min=0))
+    return scores
+
+
 def _cross_validate(
-    features: np.ndarray | sparse.csr_matrix,
+    features: np.ndarray,
     labels: np.ndarray,
     strength: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Return the label predicted for each cell when its fold was held out."""
     predicted = np.empty(len(labels), dtype=object)
-    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=int(rng.integers(2**31)))
-    for train, test in folds.split(np.zeros(len(labels)), labels):
+    folds = KFold(N_FOLDS, shuffle=True, random_state=int(rng.integers(2**31)))
+    for train, test in folds.split(features):
         model = LogisticRegression(C=strength, max_iter=300)
         model.fit(features[train], labels[train])
         predicted[test] = model.predict(features[test])

@@ -89,37 +89,37 @@ SAMPLES = (
         n_lanes=2,
     ),
     SampleDesign(
-        "Liver", "", "Liver", "Liver", "donor2", "liver", 245, 1.05,
+        "Liver", "", "Liver", "Liver", "donor2", "liver", 255, 1.05,
         _shares(endo=19, cd4=18, cd8=15, nk=16, mono=17, dc=15),
     ),
     SampleDesign(
-        "Colon", "", "Colon", "Colon", "donor3", "intestine", 250, 0.95,
+        "Colon", "", "Colon", "Colon", "donor3", "intestine", 255, 1.0,
         _shares(prox=20, dist=17, b=16, cd4=15, dc=16, mono=16),
         layout="forward_spacer",
     ),
     SampleDesign(
-        "Kidney_1", "Kidney", "Kidney", "Kidney_1", "donor2", "kidney", 265, _SHALLOW,
+        "Kidney_1", "Kidney", "Kidney", "Kidney_1", "donor2", "kidney", 290, _SHALLOW,
         _shares(prox=26, dist=20, endo=18, cd4=17, mono=19),
     ),
     SampleDesign(
-        "Kidney_2", "Kidney", "Kidney", "Kidney_2", "donor4", "kidney", 230, _DEEP,
+        "Kidney_2", "Kidney", "Kidney", "Kidney_2", "donor4", "kidney", 235, _DEEP,
         _shares(prox=17, dist=21, endo=16, cd4=14, mono=16, mast=16),
     ),
     SampleDesign(
-        "PBMC_1", "PBMC", "PBMC", "PBMC_1", "donor5", "blood", 265, _SHALLOW,
+        "PBMC_1", "PBMC", "PBMC", "PBMC_1", "donor5", "blood", 290, _SHALLOW,
         _shares(cd4=25, cd8=19, b=18, nk=16, mono=22),
     ),
     SampleDesign(
-        "PBMC_2", "PBMC", "PBMC", "PBMC_2", "donor6", "blood", 230, _DEEP,
+        "PBMC_2", "PBMC", "PBMC", "PBMC_2", "donor6", "blood", 235, _DEEP,
         _shares(cd4=19, cd8=22, b=14, nk=15, mono=16, dc=14),
         layout="trimmed",
     ),
     SampleDesign(
-        "BMMC_1", "BMMC", "BMMC", "BMMC_1", "donor7", "bone_marrow", 265, _SHALLOW,
+        "BMMC_1", "BMMC", "BMMC", "BMMC_1", "donor7", "bone_marrow", 290, _SHALLOW,
         _shares(cd4=18, cd8=21, b=21, mono=22, dc=18),
     ),
     SampleDesign(
-        "BMMC_2", "BMMC", "BMMC", "BMMC_2", "donor8", "bone_marrow", 230, _DEEP,
+        "BMMC_2", "BMMC", "BMMC", "BMMC_2", "donor8", "bone_marrow", 235, _DEEP,
         _shares(cd4=21, cd8=15, b=17, mono=16, dc=15, mast=16),
     ),
 )  # fmt: skip
@@ -177,8 +177,8 @@ class Difficulty:
     type_to_gene: float = 0.5  # log rate of a gene per log-odds of its region
     # Marker genes that no region drives.
     lineage_genes: float = 0.04  # each lineage
-    type_genes: float = 0.03  # each type without a sister
-    sister_genes: float = 0.08  # each pair
+    type_genes: float = 0.04  # each type without a sister
+    sister_genes: float = 0.12  # each pair
     marker_log_fold: float = 1.4
     gene_noise: float = 0.2  # standard deviation of a log rate, per cell and gene
     # Depth.

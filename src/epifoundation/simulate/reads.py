@@ -18,7 +18,8 @@ BARCODE_BP, UMI_BP = 16, 12
 SPACER = np.frombuffer(b"CAGACGCG", np.uint8)
 DUPLICATES = 0.10  # further reads of a molecule, on average
 ERROR_RATE = 0.001  # of bases of genome or cDNA
-BARCODE_ERRORS = (0.015, 0.003)  # barcodes with one wrong base; with one more
+BARCODE_ERRORS = 0.018  # of barcodes have a wrong base
+SECOND_ERRORS = 0.17  # of these have a second one
 NO_CALL_SHARE = 0.1  # of wrong bases in barcodes
 GOOD, BAD = ord("F"), ord(",")
 BLOCK = 200_000
@@ -94,8 +95,8 @@ def _with_errors(letters: np.ndarray, rng: np.random.Generator) -> tuple[np.ndar
 def _misread(barcode: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return barcodes with their planted reading errors, and qualities."""
     quality = np.full(barcode.shape, GOOD, np.uint8)
-    for rate in BARCODE_ERRORS:
-        row = np.flatnonzero(rng.random(len(barcode)) < rate)
+    once = np.flatnonzero(rng.random(len(barcode)) < BARCODE_ERRORS)
+    for row in (once, once[rng.random(len(once)) < SECOND_ERRORS]):
         wrong = row * BARCODE_BP + rng.integers(BARCODE_BP, size=len(row))
         _substitute(barcode, quality, wrong, rng)
         no_call = wrong[rng.random(len(wrong)) < NO_CALL_SHARE]
