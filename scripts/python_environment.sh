@@ -16,15 +16,16 @@ log=.make/environment-$name.log
 : >"$log"
 
 find_python() {
-    local candidate
+    local candidate version
     for candidate in ${PYTHON:-python3.11 python3.12 python3.13 python3}; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             printf '%s' "$candidate"
             return
         fi
     done
-    fail "Python 3.11 or newer is needed, and ${PYTHON:-python3} is" \
-        "$(${PYTHON:-python3} --version 2>&1 || true). Install one and name it: make setup PYTHON=python3.11"
+    version=$(${PYTHON:-python3} --version 2>/dev/null || echo "not found")
+    fail "Python 3.11 or newer is needed, and ${PYTHON:-python3} is $version." \
+        "Install one and name it: make setup PYTHON=python3.11"
 }
 
 # annoy has no wheels; a compiler, Python's headers and venv are separate packages on Debian.
@@ -54,11 +55,11 @@ pip_install() {
 }
 
 pip_failure() {
-    if grep -qiE 'NewConnectionError|Temporary failure in name|Network is unreachable|timed out|Could not fetch URL' "$log"; then
+    if grep -qE 'Retry\(total=0|Max retries exceeded|Read timed out' "$log"; then
         printf 'pip could not reach a package index for %s. Is there a network, or a mirror in pip config? (details: %s)' "$1" "$log"
     else
         printf 'pip could not install %s: %s (details: %s)' "$1" \
-            "$(grep -m 1 -iE '^ *error: ' "$log" || tail -n 1 "$log")" "$log"
+            "$(grep -iE '^ *error: ' "$log" | tail -n 1)" "$log"
     fi
 }
 
