@@ -126,7 +126,7 @@ MANIFEST = Table(
     allowed={"library": ("gex", "atac"), "read": ("R1", "R2", "R3", "I1")},
 )
 BARCODE_METRICS = Table(
-    made_by="rule measure_barcodes",
+    made_by="rule count",
     key=("barcode",),
     dtypes={
         "barcode": "str",
