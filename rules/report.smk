@@ -24,6 +24,12 @@ def figure_datasets(figures, wildcards):
     return datasets_of(wildcards.atlas, figures[wildcards.number])
 
 
+def figures_of(atlas):
+    """The figures for which the atlas has data sets."""
+    wanted = {**cfg.benchmark.heatmap_figures, **cfg.benchmark.umap_figures}
+    return sorted(["1", *(n for n, sets in wanted.items() if datasets_of(atlas, sets))])
+
+
 def shown_files(pattern, wildcards, datasets, **others):
     """A file of each data set, in the protocol and seed that figures show."""
     return expand(pattern, atlas=wildcards.atlas, dataset=datasets, **SHOWN, **others)
@@ -66,7 +72,6 @@ def methods_inputs(wildcards):
 UMAP_METHODS = [m for m in cfg.benchmark.integration if m != "random"] + [
     "epifoundation"
 ]
-FIGURES = ["1", *cfg.benchmark.heatmap_figures, *cfg.benchmark.umap_figures]
 REPORT_FILES = {  # by what the report says of them: caption and path
     "funnels": {
         f"{row.atlas} {row.sample}": f"{R}/matrix/{row.atlas}/{row.sample}/qc_funnel.tsv"
@@ -96,7 +101,7 @@ REPORT_FILES = {  # by what the report says of them: caption and path
     "figures": {
         f"{atlas}, figure {number}": f"{R}/figures/{atlas}/figure{number}.png"
         for atlas in sheet.atlases()
-        for number in sorted(FIGURES)
+        for number in figures_of(atlas)
     },
 }
 
@@ -273,12 +278,12 @@ rule tables:
 rule figures:
     """The paper's figures of every atlas."""
     input:
-        expand(
-            R + "/figures/{atlas}/figure{number}.{format}",
-            atlas=sheet.atlases(),
-            number=FIGURES,
-            format=["pdf", "png"],
-        ),
+        [
+            f"{R}/figures/{atlas}/figure{number}.{suffix}"
+            for atlas in sheet.atlases()
+            for number in figures_of(atlas)
+            for suffix in ("pdf", "png")
+        ],
 
 
 rule report:

@@ -105,15 +105,19 @@ def write_report(
 
 def frame_of(table: pd.DataFrame, title: str) -> Frame:
     """Return the table as texts: numbers rounded, thousands separated."""
-    rows = [[_text(value) for value in row] for row in table.itertuples(index=False)]
+    rows = [[_text(value) for value in row] for row in table.to_numpy(dtype=object)]
     return Frame(title, [str(name).replace("_", " ") for name in table.columns], rows)
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int | np.integer):
+        return f"{int(value):,}"
     if isinstance(value, float | np.floating):
-        return "—" if np.isnan(value) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return f"{value:,}"
+        number = float(value)
+        large = abs(number) >= 1000
+        return "—" if np.isnan(number) else f"{number:,.0f}" if large else f"{number:.4g}"
     return str(value)
 
 
