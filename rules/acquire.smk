@@ -23,7 +23,7 @@ rule resolve:
             name: getattr(sheet.one(wildcards.sample), name)
             for name in ("sample", "source", "rna", "atac")
         },
-        catalogue=cfg.acquire.catalogue,
+        catalogue=lambda wildcards: cfg.acquire.catalogue,
         code=code_of(
             "acquire/catalogue.py",
             "acquire/encode.py",

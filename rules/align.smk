@@ -2,12 +2,12 @@
 # align.engine chooses the engine; what comes after cannot tell which one ran.
 
 ALIGNED = {
-    "filtered": R + "/align/{sample}/outs/filtered_feature_bc_matrix.h5",
-    "raw": R + "/align/{sample}/outs/raw_feature_bc_matrix.h5",
-    "fragments": R + "/align/{sample}/outs/atac_fragments.tsv.gz",
-    "fragments_index": R + "/align/{sample}/outs/atac_fragments.tsv.gz.tbi",
-    "metrics": R + "/align/{sample}/outs/per_barcode_metrics.csv",
-    "summary": R + "/align/{sample}/outs/summary.csv",
+    "filtered": f"{R}/align/{{sample}}/outs/filtered_feature_bc_matrix.h5",
+    "raw": f"{R}/align/{{sample}}/outs/raw_feature_bc_matrix.h5",
+    "fragments": f"{R}/align/{{sample}}/outs/atac_fragments.tsv.gz",
+    "fragments_index": f"{R}/align/{{sample}}/outs/atac_fragments.tsv.gz.tbi",
+    "metrics": f"{R}/align/{{sample}}/outs/per_barcode_metrics.csv",
+    "summary": f"{R}/align/{{sample}}/outs/summary.csv",
 }
 
 if cfg.align.engine == "open":
@@ -15,20 +15,20 @@ if cfg.align.engine == "open":
     rule align_open:
         """Count genes with STARsolo, make fragments with bwa, and call cells on both."""
         input:
-            manifest=R + "/acquire/{sample}/manifest.tsv",
-            fastq=R + "/fastq/{sample}",
-            star=R + "/reference/star",
+            manifest=f"{R}/acquire/{{sample}}/manifest.tsv",
+            fastq=f"{R}/fastq/{{sample}}",
+            star=f"{R}/reference/star",
             bwa=multiext(
-                R + "/reference/bwa/genome.fa", ".amb", ".ann", ".bwt", ".pac", ".sa"
+                f"{R}/reference/bwa/genome.fa", ".amb", ".ann", ".bwt", ".pac", ".sa"
             ),
             whitelist_gex=local_or_url(cfg.align.whitelist_gex),
             whitelist_atac=local_or_url(cfg.align.whitelist_atac),
         output:
             **ALIGNED,
         log:
-            R + "/logs/align_open/{sample}.log",
+            f"{R}/logs/align_open/{{sample}}.log",
         benchmark:
-            R + "/benchmarks/align_open/{sample}.tsv"
+            f"{R}/benchmarks/align_open/{{sample}}.tsv"
         conda:
             "../envs/epifoundation.yaml"
         threads: 8
@@ -57,15 +57,15 @@ else:
     rule align_cellranger_arc:
         """Run Cell Ranger ARC 2.0 and keep what later steps read."""
         input:
-            manifest=R + "/acquire/{sample}/manifest.tsv",
-            fastq=R + "/fastq/{sample}",
-            reference=R + "/reference/arc",
+            manifest=f"{R}/acquire/{{sample}}/manifest.tsv",
+            fastq=f"{R}/fastq/{{sample}}",
+            reference=f"{R}/reference/arc",
         output:
             **ALIGNED,
         log:
-            R + "/logs/align_cellranger_arc/{sample}.log",
+            f"{R}/logs/align_cellranger_arc/{{sample}}.log",
         benchmark:
-            R + "/benchmarks/align_cellranger_arc/{sample}.tsv"
+            f"{R}/benchmarks/align_cellranger_arc/{{sample}}.tsv"
         conda:
             "../envs/epifoundation.yaml"
         threads: 16

@@ -2,8 +2,8 @@
 # Input: a pretrained model; token store and split of the data set.
 # Output: model directories; embeddings, cell types and expression levels, where methods compete.
 
-PREDICTIONS = R + "/evaluation/{atlas}/{dataset}/{protocol}.seed{seed}"
-FINETUNED = "/{dataset}/{variant}.{protocol}.seed{seed}"
+PREDICTIONS = f"{R}/evaluation/{{atlas}}/{{dataset}}/{{protocol}}.seed{{seed}}"
+FINETUNED = "{dataset}/{variant}.{protocol}.seed{seed}"
 FINETUNE_CODE = (*MODEL_CODE, "data/expression.py", "training/finetune.py")
 PREDICT_CODE = (*MODEL_CODE, "inference/predict.py")
 
@@ -11,19 +11,15 @@ PREDICT_CODE = (*MODEL_CODE, "inference/predict.py")
 rule finetune_cell_type:
     """Learn the cell types of a data set's training cells."""
     input:
-        pretrained=R + "/models/{atlas}/pretrain/{variant}.seed{seed}",
-        store=R + "/atlas/{atlas}/store/{dataset}",
-        split=R + "/atlas/{atlas}/splits/{dataset}.{protocol}.seed{seed}.tsv",
+        pretrained=f"{R}/models/{{atlas}}/pretrain/{{variant}}.seed{{seed}}",
+        store=f"{R}/atlas/{{atlas}}/store/{{dataset}}",
+        split=f"{R}/atlas/{{atlas}}/splits/{{dataset}}.{{protocol}}.seed{{seed}}.tsv",
     output:
-        model=directory(R + "/models/{atlas}/finetune_cell_type" + FINETUNED),
+        model=directory(f"{R}/models/{{atlas}}/finetune_cell_type/{FINETUNED}"),
     log:
-        R
-        + "/logs/finetune_cell_type/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}.log",
+        f"{R}/logs/finetune_cell_type/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.log",
     benchmark:
-        (
-            R
-            + "/benchmarks/finetune_cell_type/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}.tsv"
-        )
+        f"{R}/benchmarks/finetune_cell_type/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -33,8 +29,7 @@ rule finetune_cell_type:
         runtime=720,
     params:
         train=params_of(cfg.finetune_cell_type),
-        checkpoint=R
-        + "/checkpoints/finetune_cell_type/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}",
+        checkpoint=f"{R}/checkpoints/finetune_cell_type/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}",
         code=code_of(*FINETUNE_CODE),
     script:
         "../workflow_scripts/finetune_cell_type.py"
@@ -43,19 +38,15 @@ rule finetune_cell_type:
 rule finetune_expression:
     """Learn the expression levels of a data set's training cells."""
     input:
-        pretrained=R + "/models/{atlas}/pretrain/{variant}.seed{seed}",
-        store=R + "/atlas/{atlas}/store/{dataset}",
-        split=R + "/atlas/{atlas}/splits/{dataset}.{protocol}.seed{seed}.tsv",
+        pretrained=f"{R}/models/{{atlas}}/pretrain/{{variant}}.seed{{seed}}",
+        store=f"{R}/atlas/{{atlas}}/store/{{dataset}}",
+        split=f"{R}/atlas/{{atlas}}/splits/{{dataset}}.{{protocol}}.seed{{seed}}.tsv",
     output:
-        model=directory(R + "/models/{atlas}/finetune_expression" + FINETUNED),
+        model=directory(f"{R}/models/{{atlas}}/finetune_expression/{FINETUNED}"),
     log:
-        R
-        + "/logs/finetune_expression/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}.log",
+        f"{R}/logs/finetune_expression/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.log",
     benchmark:
-        (
-            R
-            + "/benchmarks/finetune_expression/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}.tsv"
-        )
+        f"{R}/benchmarks/finetune_expression/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -66,8 +57,7 @@ rule finetune_expression:
     params:
         train=params_of(cfg.finetune_expression),
         n_bins=cfg.benchmark.n_bins,
-        checkpoint=R
-        + "/checkpoints/finetune_expression/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}",
+        checkpoint=f"{R}/checkpoints/finetune_expression/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}",
         code=code_of(*FINETUNE_CODE),
     script:
         "../workflow_scripts/finetune_expression.py"
@@ -76,17 +66,16 @@ rule finetune_expression:
 rule predict_cell_type:
     """Name the test cells' types and embed all cells."""
     input:
-        model=R
-        + "/models/{atlas}/finetune_cell_type/{dataset}/full.{protocol}.seed{seed}",
-        store=R + "/atlas/{atlas}/store/{dataset}",
-        split=R + "/atlas/{atlas}/splits/{dataset}.{protocol}.seed{seed}.tsv",
+        model=f"{R}/models/{{atlas}}/finetune_cell_type/{{dataset}}/full.{{protocol}}.seed{{seed}}",
+        store=f"{R}/atlas/{{atlas}}/store/{{dataset}}",
+        split=f"{R}/atlas/{{atlas}}/splits/{{dataset}}.{{protocol}}.seed{{seed}}.tsv",
     output:
-        annotation=PREDICTIONS + "/annotation/epifoundation.parquet",
-        integration=PREDICTIONS + "/integration/epifoundation.parquet",
+        annotation=f"{PREDICTIONS}/annotation/epifoundation.parquet",
+        integration=f"{PREDICTIONS}/integration/epifoundation.parquet",
     log:
-        R + "/logs/predict_cell_type/{atlas}.{dataset}.{protocol}.seed{seed}.log",
+        f"{R}/logs/predict_cell_type/{{atlas}}.{{dataset}}.{{protocol}}.seed{{seed}}.log",
     benchmark:
-        R + "/benchmarks/predict_cell_type/{atlas}.{dataset}.{protocol}.seed{seed}.tsv"
+        f"{R}/benchmarks/predict_cell_type/{{atlas}}.{{dataset}}.{{protocol}}.seed{{seed}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -103,17 +92,14 @@ rule predict_cell_type:
 rule embed_ablation:
     """Embed all cells with an ablated model, fine-tuned like the full one."""
     input:
-        model=R + "/models/{atlas}/finetune_cell_type" + FINETUNED,
-        store=R + "/atlas/{atlas}/store/{dataset}",
+        model=f"{R}/models/{{atlas}}/finetune_cell_type/{FINETUNED}",
+        store=f"{R}/atlas/{{atlas}}/store/{{dataset}}",
     output:
-        integration=PREDICTIONS + "/integration/epifoundation_{variant}.parquet",
+        integration=f"{PREDICTIONS}/integration/epifoundation_{{variant}}.parquet",
     log:
-        R + "/logs/embed_ablation/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}.log",
+        f"{R}/logs/embed_ablation/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.log",
     benchmark:
-        (
-            R
-            + "/benchmarks/embed_ablation/{atlas}.{dataset}.{variant}.{protocol}.seed{seed}.tsv"
-        )
+        f"{R}/benchmarks/embed_ablation/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.tsv"
     wildcard_constraints:
         variant="no_batch|no_chromosome",
     conda:
@@ -132,16 +118,15 @@ rule embed_ablation:
 rule predict_expression:
     """Predict the level of every gene in the test cells."""
     input:
-        model=R
-        + "/models/{atlas}/finetune_expression/{dataset}/full.{protocol}.seed{seed}",
-        store=R + "/atlas/{atlas}/store/{dataset}",
-        split=R + "/atlas/{atlas}/splits/{dataset}.{protocol}.seed{seed}.tsv",
+        model=f"{R}/models/{{atlas}}/finetune_expression/{{dataset}}/full.{{protocol}}.seed{{seed}}",
+        store=f"{R}/atlas/{{atlas}}/store/{{dataset}}",
+        split=f"{R}/atlas/{{atlas}}/splits/{{dataset}}.{{protocol}}.seed{{seed}}.tsv",
     output:
-        expression=PREDICTIONS + "/expression/epifoundation.h5ad",
+        expression=f"{PREDICTIONS}/expression/epifoundation.h5ad",
     log:
-        R + "/logs/predict_expression/{atlas}.{dataset}.{protocol}.seed{seed}.log",
+        f"{R}/logs/predict_expression/{{atlas}}.{{dataset}}.{{protocol}}.seed{{seed}}.log",
     benchmark:
-        R + "/benchmarks/predict_expression/{atlas}.{dataset}.{protocol}.seed{seed}.tsv"
+        f"{R}/benchmarks/predict_expression/{{atlas}}.{{dataset}}.{{protocol}}.seed{{seed}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1

@@ -22,15 +22,15 @@ MODEL_CODE = (
 rule pretrain:
     """Align peaks with genes on the atlas's training cells."""
     input:
-        store=R + "/atlas/{atlas}/store/ALLTissue",
-        split=R + "/atlas/{atlas}/splits/ALLTissue.paper.seed{seed}.tsv",
-        vocabulary=R + "/atlas/{atlas}/vocabulary",
+        store=f"{R}/atlas/{{atlas}}/store/ALLTissue",
+        split=f"{R}/atlas/{{atlas}}/splits/ALLTissue.paper.seed{{seed}}.tsv",
+        vocabulary=f"{R}/atlas/{{atlas}}/vocabulary",
     output:
-        model=directory(R + "/models/{atlas}/pretrain/{variant}.seed{seed}"),
+        model=directory(f"{R}/models/{{atlas}}/pretrain/{{variant}}.seed{{seed}}"),
     log:
-        R + "/logs/pretrain/{atlas}.{variant}.seed{seed}.log",
+        f"{R}/logs/pretrain/{{atlas}}.{{variant}}.seed{{seed}}.log",
     benchmark:
-        R + "/benchmarks/pretrain/{atlas}.{variant}.seed{seed}.tsv"
+        f"{R}/benchmarks/pretrain/{{atlas}}.{{variant}}.seed{{seed}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -41,7 +41,7 @@ rule pretrain:
     params:
         model=params_of(cfg.model),
         train=params_of(cfg.pretrain),
-        checkpoint=R + "/checkpoints/pretrain/{atlas}.{variant}.seed{seed}",
+        checkpoint=f"{R}/checkpoints/pretrain/{{atlas}}.{{variant}}.seed{{seed}}",
         code=code_of(*MODEL_CODE),
     script:
         "../workflow_scripts/pretrain.py"

@@ -34,7 +34,7 @@ if cfg.simulate:
             mem_mb=4000,
             runtime=30,
         params:
-            folder=SIMULATED,
+            folder=lambda wildcards: SIMULATED,
             simulate=params_of(cfg.simulate),
             code=code_of(
                 "simulate/annotation.py",
