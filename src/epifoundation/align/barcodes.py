@@ -67,8 +67,15 @@ class Whitelist:
             )
             raise AlignError(message)
         barcodes = np.array(words, f"S{LENGTH}")
-        if np.unique(barcodes).size < barcodes.size:
-            message = f"{path}: barcodes repeat; each line must be unique. Check align.whitelist_*."
+        bases = encode(barcodes.tobytes())
+        odd = np.flatnonzero((bases == 4).any(axis=1))
+        n_repeated = barcodes.size - np.unique(pack(bases)).size
+        if odd.size or n_repeated:
+            example = f" (first: {words[odd[0]].decode()!r})" if odd.size else ""
+            message = (
+                f"{path}: {odd.size:,} barcodes have other letters than A, C, G, T{example} and"
+                f" {n_repeated:,} repeat; each line must be one barcode. Check align.whitelist_*."
+            )
             raise AlignError(message)
         return cls(str(path), barcodes)
 

@@ -74,12 +74,12 @@ def spill_fragments(
     sam: IO[bytes], folder: Path, tally: Tally, min_mapping_quality: int, n_pairs: int
 ) -> list[str]:
     """Append the key of each usable pair to a file per contig; return the names of the contigs."""
+    start = reported = time.monotonic()
     contigs, rest = _read_header(sam)
     contig_number = pl.Enum([*contigs, "*"])
     left_over = pl.DataFrame(
         schema={**{n: SAM_COLUMNS[n] for n in SAM_NEEDED}, "contig": contig_number}
     )
-    start = reported = time.monotonic()
     n_done = 0
     for block in _whole_lines(sam, rest):
         rows = pl.concat([left_over, _parse_sam(block, contig_number)])

@@ -166,7 +166,7 @@ def _write_atac(folder, rng, reference, barcodes, lines, depth, files):
 
 
 def _write_gex(folder, rng, reference, barcodes, lines, depth, files):
-    genes = reference.genes
+    genes = list(reference.genes.itertuples())
     line = np.repeat(lines, rng.poisson(depth))
     gene = rng.choice(len(genes), line.size)
     molecules = pd.DataFrame({"line": line, "gene": gene})
@@ -174,7 +174,7 @@ def _write_gex(folder, rng, reference, barcodes, lines, depth, files):
     order = rng.permutation(np.repeat(np.arange(line.size), 1 + rng.binomial(1, 0.3, line.size)))
     umi = [random_bases(rng, 12) for _ in range(line.size)]
     for molecule in order:
-        g = genes.iloc[gene[molecule]]
+        g = genes[gene[molecule]]
         span = reference.genome[g.chrom][g.start : g.end]
         spliced = span[:EXON] + span[EXON + INTRON :]
         source = spliced if rng.random() < 0.6 else span[EXON : EXON + INTRON]
@@ -187,5 +187,5 @@ def _write_gex(folder, rng, reference, barcodes, lines, depth, files):
         file = f"gex_L001_{read}.fastq.gz"
         write_fastq(folder / file, content)
         files.append((file, "gex", "L001", read))
-    molecules["gene"] = genes["gene"].to_numpy()[gene]
+    molecules["gene"] = reference.genes["gene"].to_numpy()[gene]
     return molecules.value_counts().rename("n").reset_index()

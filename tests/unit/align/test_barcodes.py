@@ -130,7 +130,8 @@ def test_list_that_fits_no_barcode(whitelist: Whitelist, tmp_path: Path) -> None
     [
         pytest.param("", "holds 0 barcodes", id="empty"),
         pytest.param("ACGT\n", "1 of other length", id="short"),
-        pytest.param("A" * 16 + "\n" + "A" * 16, "repeat", id="repeated"),
+        pytest.param("A" * 16 + "\n" + "A" * 16, "1 repeat", id="repeated"),
+        pytest.param("N" * 16, "1 barcodes have other letters", id="letters"),
     ],
 )
 def test_unusable_list(text: str, message: str, tmp_path: Path) -> None:

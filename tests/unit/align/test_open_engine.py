@@ -1,6 +1,8 @@
 """The whole open engine on reads of known origin: every planted number comes back."""
 
 import gzip
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import scanpy as sc
 from epifoundation.align.layout import METRIC_COLUMNS, OUTS
 from epifoundation.align.open_engine import align_open
 from epifoundation.config import AlignConfig
+from epifoundation.errors import AlignError
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +132,60 @@ def test_result_does_not_depend_on_threads(outs: Path, library, reference, tmp_p
         assert (other / name).read_bytes() == (outs / name).read_bytes()
     texts = [gzip.decompress((f / "atac_fragments.tsv.gz").read_bytes()) for f in (other, outs)]
     assert texts[0] == texts[1]
+
+
+def foreign(content: bytes, length: int) -> bytes:
+    """Return the gzipped FASTQ with every read of this length replaced by adenines."""
+    bases = b"\n" + b"A" * length + b"\n"
+    return gzip.compress(re.sub(rb"\n[ACGT]{%d}\n" % length, bases, gzip.decompress(content)), 1)
+
+
+def damaged(library, folder: Path, file: str, change) -> object:
+    """Return the library with one file changed, the others linked."""
+    for path in library.folder.iterdir():
+        (folder / path.name).symlink_to(path)
+    (folder / file).unlink()
+    (folder / file).write_bytes(change((library.folder / file).read_bytes()))
+    return replace(library, folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        pytest.param(
+            "atac_L002_R3.fastq.gz", lambda b: b[:-100], "atac_L002_R3.* damaged", id="cut"
+        ),
+        pytest.param(
+            "atac_L002_R1.fastq.gz",
+            lambda b: gzip.compress(gzip.decompress(b) + b"@x\nAC\n+\nFF\n"),
+            "different numbers of reads",
+            id="longer",
+        ),
+        pytest.param(
+            "gex_L001_R1.fastq.gz",
+            lambda b: gzip.compress(gzip.decompress(b)[:-200]),
+            "gex_L001_R1.*(different|within a record)",
+            id="gex",
+        ),
+        pytest.param(
+            "gex_L001_R2.fastq.gz",
+            lambda b: foreign(b, 90),
+            "GEX reads none was counted",
+            id="foreign gex",
+        ),
+        pytest.param(
+            "atac_L001_R2.fastq.gz",
+            lambda b: foreign(b, 24),
+            "no barcode layout fits",
+            id="foreign barcodes",
+        ),
+    ],
+)
+def test_bad_reads_leave_no_output(
+    library, reference, tmp_path: Path, file: str, change, message: str
+) -> None:
+    (tmp_path / "fastq").mkdir()
+    bad = damaged(library, tmp_path / "fastq", file, change)
+    with pytest.raises(AlignError, match=message):
+        run(bad, reference, tmp_path / "run" / "outs", threads=2)
+    assert [path.name for path in (tmp_path / "run").rglob("*")] == ["outs"]
