@@ -40,11 +40,10 @@ def inverse_simpson(
     graph = graph.sorted_indices()
     log_perplexity = np.log(np.floor(n_neighbors / 3))
     weights = np.array([float(f"{weight}") for weight in graph.data])  # scib: text, then double
+    indices = graph.indices.astype(np.int64)
     values = []
     for start in np.flatnonzero(np.diff(graph.indptr)):
-        found, distances = _compiled_nearest(
-            graph.indptr, graph.indices, weights, start, n_neighbors
-        )
+        found, distances = _compiled_nearest(graph.indptr, indices, weights, start, n_neighbors)
         if len(found) < n_neighbors:
             values.append(1.0)
             continue
@@ -61,7 +60,7 @@ def inverse_simpson(
 
 def nearest_by_path(
     indptr: npt.NDArray[np.int32],
-    indices: npt.NDArray[np.int32],
+    indices: npt.NDArray[np.int64],
     weights: npt.NDArray[np.float64],
     start: int,
     n_nearest: int,

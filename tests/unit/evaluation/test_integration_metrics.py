@@ -1,0 +1,159 @@
+"""Integration metrics on cells whose scores are known, and where no score is defined."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from epifoundation.errors import EvaluationError
+from epifoundation.evaluation.integration import (
+    INTEGRATION_METRICS,
+    Labelled,
+    batch_silhouette,
+    graph_connectivity,
+    integration_metrics,
+    isolated_label_score,
+    type_silhouette,
+)
+from epifoundation.evaluation.lisi import (
+    _compiled_nearest,
+    inverse_simpson,
+    nearest_by_path,
+    neighbor_probabilities,
+)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def labelled(embedding, types, batches):
+    names = tuple(f"type{code}" for code in range(max(types) + 1))
+    return Labelled(np.array(embedding, dtype=float), np.array(types), np.array(batches), names)
+
+
+def clusters(rng, n_per_type, n_types=3, distance=20.0):
+    types = np.repeat(np.arange(n_types), n_per_type)
+    embedding = rng.normal(size=(len(types), 4)) + distance * types[:, None]
+    return embedding, pd.Series([f"type{code}" for code in types])
+
+
+def test_separate_types_and_mixed_batches_score_high(rng):
+    embedding, types = clusters(rng, 50)
+    batches = pd.Series(rng.choice(["a", "b"], len(types)))
+    batches[types == "type0"] = "a"
+    scores = integration_metrics(embedding, types, batches)
+    assert list(scores) == list(INTEGRATION_METRICS)
+    assert scores["nmi"].value == pytest.approx(1)
+    assert scores["gc"].value == 1
+    assert min(scores[name].value for name in ("iso", "casw", "basw")) > 0.8
+    assert scores["iso"].note == "isolated types (cells): type0 (50)"
+    assert scores["basw"].note == "1 types in one batch left out"
+
+
+def test_shuffled_types_score_low(rng):
+    embedding, types = clusters(rng, 50)
+    shuffled = types.sample(frac=1, random_state=0, ignore_index=True)
+    scores = integration_metrics(embedding, shuffled, pd.Series(["a", "b"] * 75))
+    assert scores["nmi"].value < 0.1
+    assert scores["casw"].value < 0.55
+
+
+def test_silhouettes_by_hand():
+    # On a line: type 0 at 0 and 2, type 1 at 10 and 12. a = 2 for all; b = 11, 9, 9, 11.
+    cells = labelled([[0], [2], [10], [12]], [0, 0, 1, 1], [0, 1, 0, 0])
+    silhouettes = np.array([1 - 2 / 11, 1 - 2 / 9, 1 - 2 / 9, 1 - 2 / 11])
+    assert type_silhouette(cells, silhouettes).value == pytest.approx((silhouettes.mean() + 1) / 2)
+    score = isolated_label_score(cells, silhouettes)  # type 1 is in batch 0 only
+    assert score.value == pytest.approx((silhouettes[2:].mean() + 1) / 2)
+
+
+def test_batch_silhouette_by_hand():
+    # Batch 0 at 0 and 1, batch 1 at 10 and 11, one type: a = 1; b = 10.5, 9.5, 9.5, 10.5.
+    cells = labelled([[0], [1], [10], [11]], [0] * 4, [0, 0, 1, 1])
+    assert batch_silhouette(cells).value == pytest.approx((1 / 10.5 + 1 / 9.5) / 2)
+
+
+def test_graph_connectivity_by_hand():
+    # Type 0: cells 0-1 joined, 2 apart (2/3). Type 1: 3-4 joined only through type 0 (1/2).
+    edges = [(0, 1), (2, 3), (2, 4)]
+    graph = np.zeros((5, 5))
+    for i, j in edges:
+        graph[i, j] = graph[j, i] = 1
+    cells = labelled(np.zeros((5, 1)), [0, 0, 0, 1, 1], [0] * 5)
+    score = graph_connectivity(cells, sparse.csr_matrix(graph))
+    assert score.value == pytest.approx((2 / 3 + 1 / 2) / 2)
+
+
+@pytest.mark.parametrize(
+    ("types", "batches", "undefined"),
+    [
+        (["x"] * 40, ["a", "b"] * 20, {"iso", "nmi", "casw", "clisi"}),
+        (["x", "y"] * 20, ["a"] * 40, {"iso", "basw", "clisi"}),
+        (["x", "x", "y", "y"] * 10, ["a", "b"] * 20, {"iso", "clisi"}),
+    ],
+    ids=["one type", "one batch", "every type in every batch"],
+)
+def test_undefined_scores_say_why(rng, types, batches, undefined):
+    scores = integration_metrics(rng.normal(size=(40, 3)), pd.Series(types), pd.Series(batches))
+    assert {name for name, score in scores.items() if math.isnan(score.value)} == undefined
+    assert all(scores[name].note for name in undefined)
+
+
+def test_a_type_of_one_cell_is_scored(rng):
+    embedding, types = clusters(rng, 20)
+    types[0] = "rare"
+    scores = integration_metrics(embedding, types, pd.Series(["a", "b"] * 30))
+    assert scores["iso"].note == "isolated types (cells): rare (1)"
+    assert 0 <= scores["iso"].value <= 1
+
+
+def test_broken_embeddings_score_nothing(rng):
+    embedding, types = clusters(rng, 20)
+    embedding[3, 1] = np.nan
+    scores = integration_metrics(embedding, types, pd.Series(["a", "b"] * 30))
+    assert all(math.isnan(score.value) for score in scores.values())
+    assert {score.note for score in scores.values()} == {
+        "the embedding of 1 of 60 cells is not finite"
+    }
+
+
+def test_other_cells_are_refused(rng):
+    with pytest.raises(EvaluationError, match="10 embedded cells, 9 cell types"):
+        integration_metrics(rng.normal(size=(10, 2)), pd.Series(["x"] * 9), pd.Series(["a"] * 9))
+
+
+def random_graph(rng, n_cells):
+    dense = np.triu(rng.random((n_cells, n_cells)) * (rng.random((n_cells, n_cells)) < 0.15), 1)
+    return sparse.csr_matrix(dense + dense.T)
+
+
+@pytest.mark.parametrize("kernel", [nearest_by_path, _compiled_nearest], ids=["plain", "compiled"])
+def test_nearest_by_path_is_dijkstra(rng, kernel):
+    graph = random_graph(rng, 40)
+    expected = sparse.csgraph.dijkstra(graph, directed=False)
+    for start in range(40):
+        indices = graph.indices.astype(np.int64)
+        found, distances = kernel(graph.indptr, indices, graph.data, start, 12)
+        others = np.delete(expected[start], start)
+        np.testing.assert_allclose(distances, np.sort(others)[:12])
+        np.testing.assert_allclose(expected[start][found], distances)
+
+
+def test_inverse_simpson_between_one_and_the_number_of_types(rng):
+    graph = random_graph(rng, 60)
+    one = inverse_simpson(graph, np.zeros(60, dtype=int), 1, n_neighbors=30)
+    np.testing.assert_allclose(one, 1)
+    mixed = inverse_simpson(graph, np.arange(60) % 3, 3, n_neighbors=30)
+    assert 2 < np.median(mixed) <= 3
+    unreachable = inverse_simpson(graph, np.arange(60) % 3, 3, n_neighbors=60)
+    np.testing.assert_array_equal(unreachable, 1)  # fewer neighbours than asked, as scib
+
+
+def test_probabilities_have_the_perplexity(rng):
+    weights = neighbor_probabilities(rng.random(90), np.log(30))
+    assert weights.sum() == pytest.approx(1)
+    assert np.exp(-(weights * np.log(weights)).sum()) == pytest.approx(30, rel=1e-4)
