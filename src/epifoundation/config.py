@@ -59,6 +59,7 @@ class AlignConfig(Section):
     whitelist_gex: str | None = Field(description="GEX barcodes; null: 10x ARC list of ngs-tools.")
     whitelist_atac: str | None = Field(description="ATAC barcodes, paired by line with GEX.")
     min_mapping_quality: int = Field(ge=0, le=60, description="Lowest MAPQ of a fragment.")
+    bwa_options: list[str] = Field(description="Further options of bwa mem, word by word.")
 
 
 class PeakConfig(Section):

@@ -49,6 +49,7 @@ def make_fragments(
     *,
     sample: str,
     min_mapping_quality: int,
+    bwa_options: Sequence[str],
     mitochondrial: str,
     threads: int,
     scratch: Path,
@@ -72,6 +73,7 @@ def make_fragments(
         str(threads),
         "-K",
         str(BATCH_BASES),
+        *bwa_options,
         index,
         "-",
     ]

@@ -66,6 +66,7 @@ def align_open(
                 scratch / "atac_fragments.tsv.gz",
                 sample=sample,
                 min_mapping_quality=config.min_mapping_quality,
+                bwa_options=config.bwa_options,
                 mitochondrial=mitochondrial,
                 threads=threads,
                 scratch=scratch,

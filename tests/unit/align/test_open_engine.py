@@ -38,6 +38,7 @@ def run(library, reference, outs: Path, threads: int) -> Path:
             whitelist_gex=str(library.whitelist_gex),
             whitelist_atac=str(library.whitelist_atac),
             min_mapping_quality=30,
+            bwa_options=[],
         ),
         threads=threads,
     )
