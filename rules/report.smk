@@ -260,7 +260,11 @@ rule write_report:
         samples=[asdict(row) for row in sheet.rows],
         cfg=params_of(cfg),
         benchmarks=R + "/benchmarks",
-        code=code_of("reporting/report.py"),
+        code=code_of(
+            "reporting/page.py",
+            "reporting/report.py",
+            "reporting/report_template.html",
+        ),
     script:
         "../workflow_scripts/write_report.py"
 

@@ -21,9 +21,9 @@ from matplotlib.lines import Line2D
 from epifoundation.evaluation.annotation import SCORE_PREFIX
 from epifoundation.files import whole
 
-# Okabe and Ito's colours that people with any colour vision tell apart, then darker and lighter
-# versions of them
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")
+# Okabe and Ito's colours, which people with any colour vision tell apart; grey for their black,
+# which has no shades
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#666666")
 SHADES = (0.0, 0.45, -0.4, 0.7)  # towards white (+) or black (-)
 MARKERS = "osD^vPX*"  # a second sign beside colour where colours repeat
 SEED = 0

@@ -93,7 +93,7 @@ def _number(row: Mapping[Hashable, Any]) -> Cell:
 
 
 def _verdicts(group: pd.DataFrame) -> Cell:
-    counts = group["verdict"][group["verdict"] != ""].value_counts(sort=False)
+    counts = group["verdict"].value_counts(sort=False)
     if len(counts) == 1:
         return Cell(str(counts.index[0]))
     return Cell(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))

@@ -157,7 +157,7 @@ def _training_section(models: Mapping[str, str]) -> Section:
         text = Path(folder, "history.jsonl").read_text()
         histories[name] = pd.DataFrame([json.loads(line) for line in text.splitlines()])
     last = [
-        {"model": name, "epochs": len(history), **history.iloc[-1].to_dict()}
+        {"model": name, **history.iloc[-1].to_dict()}
         for name, history in histories.items()
         if len(history)
     ]
@@ -175,7 +175,7 @@ def _curves(histories: Mapping[str, pd.DataFrame]) -> Image:
     figure = Figure(figsize=(3 * n_columns, 2.3 * n_rows), layout="constrained")
     panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for axes, (name, history) in zip(panels, histories.items(), strict=False):
-        for column in (c for c in history if c in CURVES or str(c).startswith("train_loss")):
+        for column in (name for name in CURVES if name in history):
             axes.plot(np.arange(1, len(history) + 1), history[column], label=str(column))
         axes.set_title(name, fontsize=7)
         axes.tick_params(labelsize=6)
@@ -218,7 +218,7 @@ def _run_time_section(folder: Path) -> Section:
         }
     ).reset_index()
     ordered = summary.sort_values("seconds in all", ascending=False)
-    return Section("Run time", frames=[frame_of(ordered, "By rule; jobs of a minute and more")])
+    return Section("Run time", frames=[frame_of(ordered, "By rule, where it is measured")])
 
 
 def _versions() -> Frame:

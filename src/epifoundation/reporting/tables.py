@@ -16,6 +16,7 @@ from epifoundation.reporting.layouts import (
 from epifoundation.reporting.printed import TABLE_5, TABLE_5_FIXED
 
 TOLERANCE = 0.02  # a score within this of the printed one is reproduced; MSE: this share of it
+NOT_PRINTED = "not printed"
 IDENTITY = ["atlas", "dataset", "protocol", "method"]
 
 
@@ -67,9 +68,9 @@ def _row(group: pd.DataFrame) -> dict[str, object]:
 
 
 def verdict(value: float, printed: float, metric: str, *, comparable: bool) -> str:
-    """Return `reproduced`, `comparable` or `not comparable`; empty where nothing is printed."""
+    """Return `reproduced`, `comparable`, `not comparable` or `not printed`."""
     if np.isnan(printed):
-        return ""
+        return NOT_PRINTED
     if not comparable or np.isnan(value):
         return "not comparable"
     allowed = TOLERANCE * (printed if metric in SMALLER_IS_BETTER else 1)
@@ -131,7 +132,7 @@ def settings_table(
                     "key": f"{section}.{key}",
                     "value": str(value),
                     "printed": "" if number is None else f"{number:g}",
-                    "verdict": {None: "", True: "same", False: "different"}[same],
+                    "verdict": {None: NOT_PRINTED, True: "same", False: "different"}[same],
                 }
             )
     rows += [
