@@ -35,7 +35,7 @@ class Job:
 
 def planned_jobs() -> list[Job]:
     """Return every job of the demo, none of which runs."""
-    command = ["snakemake", "all", "--dry-run", "--forceall", "--cores", "1"]
+    command = [sys.executable, "-m", "snakemake", "all", "--dry-run", "--forceall", "--cores", "1"]
     command += ["--configfile", "config/demo.yaml", "--nolock"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:

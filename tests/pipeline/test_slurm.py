@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,16 @@ def test_first_stages_run_as_slurm_jobs(slurm, tmp_path):
     row = dict(zip(sample[0].split("\t"), sample[1].split("\t"), strict=True))["sample"]
     targets = [f"results-demo/acquire/{row}/manifest.tsv", f"results-demo/fastq/{row}"]
     done = _run(
-        *("snakemake", "--profile", "slurm", *targets, "--directory", str(tmp_path)),
+        *(
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--profile",
+            "slurm",
+            *targets,
+            "--directory",
+            str(tmp_path),
+        ),
         *("--configfile", "config/demo.yaml", "--config", "simulate={seed: 0, size: small}"),
         *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10", "--notemp"),
         cwd=ROOT,
