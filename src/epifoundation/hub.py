@@ -2,7 +2,8 @@
 
 import json
 import logging
-from dataclasses import dataclass, field
+import pickle
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,15 +16,18 @@ from epifoundation import __version__
 from epifoundation.config import ModelConfig
 from epifoundation.contracts import SCHEMA_VERSION
 from epifoundation.data.store import TokenStore
-from epifoundation.data.vocabulary import Vocabulary
+from epifoundation.data.vocabulary import N_SPECIAL, Vocabulary
 from epifoundation.errors import ModelError
 from epifoundation.files import whole
+from epifoundation.model.authors import rename_authors
 from epifoundation.model.network import EpiFoundation, Head, Sizes
 
 logger = logging.getLogger(__name__)
 
 CONFIG_FILE, WEIGHTS_FILE, CELL_TYPES_FILE = "config.json", "model.safetensors", "cell_types.tsv"
 HISTORY_FILE, METRICS_FILE, CARD_FILE = "history.jsonl", "metrics.json", "README.md"
+
+AUTHORS_DROPOUT, AUTHORS_MAX_PEAKS, AUTHORS_MAX_GENES = 0.15, 11_999, 8_000
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,88 @@ def _read_config(folder: Path) -> dict[str, Any]:
         )
         raise ModelError(message)
     return config
+
+
+def import_authors(
+    checkpoint: Path | str, vocabularies: Path | str, *, n_heads: int
+) -> FoundationModel:
+    """Return the authors' pretrained model from their checkpoint and vocabulary JSON files.
+
+    `vocabularies` holds atac_vocab.json, rna_vocab.json, chr_vocab.json, batch_vocab.json,
+    cell_vocab.json and gene2chr.json. The checkpoint does not say how many heads attention has.
+    Only tensors are read from it, no code.
+    """
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
+    except (OSError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        message = f"{checkpoint} is no checkpoint of the authors' format ({error})."
+        raise ModelError(message) from error
+    vocabulary, cell_types = read_authors_vocabularies(Path(vocabularies))
+    weights = rename_authors(state)
+    has_batches = "batch_embedding.table.weight" in weights
+    d_feedforward, d_model = weights["blocks.0.linear1.weight"].shape
+    n_layers = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
+    config = ModelConfig(
+        n_layers=n_layers,
+        n_heads=n_heads,
+        d_model=d_model,
+        d_feedforward=d_feedforward,
+        dropout=AUTHORS_DROPOUT,
+        max_peaks=AUTHORS_MAX_PEAKS,
+        max_genes=AUTHORS_MAX_GENES,
+    )
+    heads: tuple[Head, ...] = ("genes", "cell_types")
+    if "expression_decoder.fc1.weight" in weights:
+        heads = (*heads, "expression")
+    design = Design(config, heads, use_batch=has_batches)
+    model = FoundationModel.build(design, vocabulary, cell_types=cell_types, seed=0)
+    try:
+        model.network.load_state_dict(weights)
+    except RuntimeError as error:
+        message = f"{checkpoint} does not fit the vocabularies in {vocabularies}: {error}"
+        raise ModelError(message) from error
+    model.network.eval()
+    return replace(model, told={"stage": "pretrain", "source": Path(checkpoint).name})
+
+
+def read_authors_vocabularies(folder: Path) -> tuple[Vocabulary, tuple[str, ...]]:
+    """Return the authors' vocabularies as ours, and their cell types.
+
+    Their peaks are named by Signac, `chr-start-end` with 1-based closed coordinates; the name is
+    kept. Their genes have no ids.
+    """
+    names = {}
+    for kind in ("atac", "rna", "chr", "batch", "cell"):
+        path = folder / f"{kind}_vocab.json"
+        try:
+            ids: dict[str, int] = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            message = f"{path} cannot be read ({error}); the authors' vocabularies are five files"
+            raise ModelError(message) from error
+        ordered = sorted(ids, key=ids.__getitem__)
+        if [ids[name] for name in ordered] != list(range(len(ids))):
+            message = f"{path}: ids are not 0 to {len(ids) - 1}; is it the file of this checkpoint?"
+            raise ModelError(message)
+        names[kind] = ordered if kind in ("batch", "cell") else ordered[N_SPECIAL:]
+    chromosome_of: dict[str, str] = json.loads((folder / "gene2chr.json").read_text())
+    parts = [name.rsplit("-", 2) for name in names["atac"]]
+    peaks = pd.DataFrame(
+        {
+            "chrom": [chrom for chrom, _, _ in parts],
+            "start": [int(start) - 1 for _, start, _ in parts],
+            "end": [int(end) for _, _, end in parts],
+            "name": names["atac"],
+        }
+    )
+    genes = pd.DataFrame(
+        {
+            "gene_name": names["rna"],
+            "gene_id": "",
+            "chrom": [chromosome_of[gene] for gene in names["rna"]],
+        }
+    )
+    vocabulary = Vocabulary(peaks, genes, tuple(names["chr"]), tuple(names["batch"]))
+    return vocabulary, tuple(names["cell"])
 
 
 def model_card(model: FoundationModel) -> str:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from epifoundation.config import ModelConfig
-from epifoundation.model.authors import rename_authors
-from epifoundation.model.network import EpiFoundation, Sizes
+from epifoundation.errors import ModelError
+from epifoundation.hub import FoundationModel, from_pretrained, import_authors
+from epifoundation.model.network import EpiFoundation
 from epifoundation.model.packing import PackedCells, PackedGenes
 
 GOLDEN = Path(__file__).parents[2] / "../shared/golden/authors_model"
@@ -24,43 +24,22 @@ def recorded() -> dict[str, np.ndarray]:
     return dict(np.load(GOLDEN / "io.npz"))
 
 
-def chromosomes_by_token(ids: np.ndarray, chromosomes: np.ndarray, n_tokens: int) -> torch.Tensor:
-    by_token = torch.zeros(n_tokens, dtype=torch.long)
-    by_token[torch.from_numpy(ids.ravel())] = torch.from_numpy(chromosomes.ravel())
-    return by_token
+@pytest.fixture(scope="module")
+def model() -> FoundationModel:
+    sizes = json.loads((GOLDEN / "model_config.json").read_text())
+    checkpoint = GOLDEN / "Epoch_3_Step_12_golden.pth"
+    return import_authors(checkpoint, GOLDEN, n_heads=sizes["heads"])
 
 
 @pytest.fixture(scope="module")
-def network(recorded: dict[str, np.ndarray]) -> EpiFoundation:
-    sizes = json.loads((GOLDEN / "model_config.json").read_text())
-    state = torch.load(GOLDEN / "Epoch_3_Step_12_golden.pth", weights_only=True)["model"]
-    network = EpiFoundation(
-        ModelConfig(
-            n_layers=sizes["depth"],
-            n_heads=sizes["heads"],
-            d_model=sizes["embed_dim"],
-            d_feedforward=sizes["feed_forward"],
-            dropout=0.0,
-            max_peaks=sizes["padded_peak_length"] - 1,
-            max_genes=sizes["padded_gene_length"],
-        ),
-        Sizes(
-            n_peaks=sizes["n_peaks"],
-            n_genes=sizes["n_genes"],
-            n_chromosomes=len(state["chr_emb.embedding.weight"]) - 4,
-            n_batches=len(state["batch_emb.embedding.weight"]),
-            n_cell_types=sizes["num_cell_types"],
-        ),
-        peak_chromosomes=chromosomes_by_token(
-            recorded["atac_ids"], recorded["atac_chrs"], sizes["n_peaks"] + 4
-        ),
-        gene_chromosomes=chromosomes_by_token(
-            recorded["rna_ids"], recorded["rna_chrs"], sizes["n_genes"] + 4
-        ),
-        heads=("genes", "cell_types"),
-    )
-    network.load_state_dict(rename_authors(state))
-    return network.eval()
+def network(model: FoundationModel) -> EpiFoundation:
+    return model.network
+
+
+def test_chromosomes_of_tokens_are_those_recorded(network, recorded):
+    for kind, by_token in (("atac", network.peak_chromosomes), ("rna", network.gene_chromosomes)):
+        ids = torch.from_numpy(recorded[f"{kind}_ids"])
+        assert by_token[ids].tolist() == recorded[f"{kind}_chrs"].tolist()
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +77,20 @@ def test_gene_logits_of_real_genes(network, cells, recorded):
         logits = network.gene_logits(network(cells), cells, genes).numpy()
     expected = recorded["eval_mvc_logits"][is_gene]
     np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=0)
+
+
+def test_imported_model_is_a_model_directory(model, cells, tmp_path):
+    model.save(tmp_path / "model")
+    loaded = from_pretrained(tmp_path / "model")
+    with torch.no_grad():
+        assert torch.equal(loaded.network(cells), model.network(cells))
+    assert loaded.cell_types == model.cell_types
+
+
+def test_other_vocabularies_do_not_fit(tmp_path):
+    for path in GOLDEN.glob("*.json"):
+        (tmp_path / path.name).write_text(path.read_text())
+    ids = json.loads((tmp_path / "cell_vocab.json").read_text())
+    (tmp_path / "cell_vocab.json").write_text(json.dumps({**ids, "one more": len(ids)}))
+    with pytest.raises(ModelError, match="does not fit the vocabularies"):
+        import_authors(GOLDEN / "Epoch_3_Step_12_golden.pth", tmp_path, n_heads=4)

@@ -82,8 +82,8 @@ def expression_table(
 ) -> ad.AnnData:
     """Return the predicted levels as cells × genes, named by cell and by gene."""
     levels = predict_expression(model, store, rows, seed=seed)
-    genes = model.vocabulary.genes.set_index("gene_name").rename_axis(None)
-    cells = pd.DataFrame(index=pd.Index(store.cells["cell"].iloc[rows].astype(str), name=None))
+    genes = pd.DataFrame(index=pd.Index(model.vocabulary.genes["gene_name"], name=None))
+    cells = pd.DataFrame(index=pd.Index(store.cells["cell"].iloc[rows], name=None))
     return ad.AnnData(levels, obs=cells, var=genes)
 
 
