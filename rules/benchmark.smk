@@ -6,86 +6,8 @@
 #        metrics/{integration,annotation,expression}.tsv
 #      R/metrics.tsv, all of them
 
-EVALUATION = R + "/evaluation/{atlas}/{dataset}/{protocol}.seed{seed}"
-STORE = R + "/atlas/{atlas}/store/{dataset}"
-SPLIT = R + "/atlas/{atlas}/splits/{dataset}.{protocol}.seed{seed}.tsv"
-EVALUATION_LOG = "{atlas}.{dataset}.{protocol}.seed{seed}"
 
-LINEAR = ["evaluation/baselines/linear.py"]
-INTEGRATION_CODE = {
-    "pca": LINEAR,
-    "harmony": LINEAR,
-    "random": LINEAR,
-    "liger": ["evaluation/baselines/liger.py", "evaluation/baselines/liger_worker.py"],
-    "scanvi": [
-        "evaluation/baselines/scanvi.py",
-        "evaluation/baselines/binary_counts.py",
-    ],
-}
-
-
-def datasets_of(atlas, wanted):
-    """Those of the wanted data sets that the atlas has, in the order of the configuration."""
-    return [dataset for dataset in wanted if dataset in sheet.datasets(atlas)]
-
-
-def integration_methods(wildcards):
-    """All embeddings scored on a data set: baselines, EpiFoundation, its ablations."""
-    methods = [*cfg.benchmark.integration, "epifoundation"]
-    if wildcards.dataset in cfg.benchmark.ablation_datasets:
-        methods += ["epifoundation_no_batch", "epifoundation_no_chromosome"]
-    return methods
-
-
-def integration_files(wildcards):
-    """The embedding of each of integration_methods."""
-    pattern = EVALUATION + "/integration/{method}.parquet"
-    return [
-        pattern.format(**wildcards, method=m) for m in integration_methods(wildcards)
-    ]
-
-
-def samples_with_fragments(wildcards):
-    """The samples of a data set, if all of them have fragments, for gene activity."""
-    members = sheet.members(wildcards.atlas, wildcards.dataset)
-    if any(row.entry == "matrices" for row in members):
-        return []
-    return [row.sample for row in members]
-
-
-def activity_inputs(wildcards):
-    """Fragments and annotation, where gene activity can be computed."""
-    samples = samples_with_fragments(wildcards)
-    genes = {"genes": genes_file()} if samples else {}
-    return {"fragments": [fragments_of(sample) for sample in samples], **genes}
-
-
-def dataset_columns(wildcards):
-    """What identifies the rows of a data set in the metrics."""
-    return {**wildcards, "label_source": cfg.labels.source}
-
-
-def all_metrics():
-    """The metrics of every task, data set, protocol and seed."""
-    tasks = {
-        "integration": lambda atlas: datasets_of(
-            atlas,
-            [*cfg.benchmark.integration_datasets, *cfg.benchmark.ablation_datasets],
-        ),
-        "annotation": sheet.datasets,
-        "expression": sheet.datasets,
-    }
-    paths = [
-        f"{EVALUATION}/metrics/{task}.tsv".format(
-            atlas=atlas, dataset=dataset, protocol=protocol, seed=seed
-        )
-        for atlas in sheet.atlases()
-        for task, datasets in tasks.items()
-        for dataset in datasets(atlas)
-        for protocol in cfg.benchmark.protocols
-        for seed in cfg.benchmark.seeds
-    ]
-    return list(dict.fromkeys(paths))
+include: "methods.smk"
 
 
 rule integrate:
@@ -94,11 +16,11 @@ rule integrate:
         store=STORE,
         split=SPLIT,
     output:
-        embedding=EVALUATION + "/integration/{method}.parquet",
+        embedding=f"{EVALUATION}/integration/{{method}}.parquet",
     log:
-        R + "/logs/integrate/" + EVALUATION_LOG + ".{method}.log",
+        f"{R}/logs/integrate/{EVALUATION_LOG}.{{method}}.log",
     benchmark:
-        R + "/benchmarks/integrate/" + EVALUATION_LOG + ".{method}.tsv"
+        f"{R}/benchmarks/integrate/{EVALUATION_LOG}.{{method}}.tsv"
     wildcard_constraints:
         method="|".join(cfg.benchmark.integration),
     conda:
@@ -127,9 +49,9 @@ rule annotate_controls:
     output:
         [f"{EVALUATION}/annotation/{m}.parquet" for m in cfg.benchmark.annotation],
     log:
-        R + "/logs/annotate_controls/" + EVALUATION_LOG + ".log",
+        f"{R}/logs/annotate_controls/{EVALUATION_LOG}.log",
     benchmark:
-        R + "/benchmarks/annotate_controls/" + EVALUATION_LOG + ".tsv"
+        f"{R}/benchmarks/annotate_controls/{EVALUATION_LOG}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -155,13 +77,13 @@ rule predict_expression_baselines:
         unpack(activity_inputs),
         store=STORE,
         split=SPLIT,
-        vocabulary=R + "/atlas/{atlas}/vocabulary",
+        vocabulary=f"{R}/atlas/{{atlas}}/vocabulary",
     output:
         [f"{EVALUATION}/expression/{m}.h5ad" for m in cfg.benchmark.expression],
     log:
-        R + "/logs/predict_expression_baselines/" + EVALUATION_LOG + ".log",
+        f"{R}/logs/predict_expression_baselines/{EVALUATION_LOG}.log",
     benchmark:
-        R + "/benchmarks/predict_expression_baselines/" + EVALUATION_LOG + ".tsv"
+        f"{R}/benchmarks/predict_expression_baselines/{EVALUATION_LOG}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -192,11 +114,11 @@ rule score_integration:
         split=SPLIT,
         methods=integration_files,
     output:
-        metrics=EVALUATION + "/metrics/integration.tsv",
+        metrics=f"{EVALUATION}/metrics/integration.tsv",
     log:
-        R + "/logs/score_integration/" + EVALUATION_LOG + ".log",
+        f"{R}/logs/score_integration/{EVALUATION_LOG}.log",
     benchmark:
-        R + "/benchmarks/score_integration/" + EVALUATION_LOG + ".tsv"
+        f"{R}/benchmarks/score_integration/{EVALUATION_LOG}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -227,9 +149,9 @@ rule score_annotation:
             for m in [*cfg.benchmark.annotation, "epifoundation"]
         ],
     output:
-        metrics=EVALUATION + "/metrics/annotation.tsv",
+        metrics=f"{EVALUATION}/metrics/annotation.tsv",
     log:
-        R + "/logs/score_annotation/" + EVALUATION_LOG + ".log",
+        f"{R}/logs/score_annotation/{EVALUATION_LOG}.log",
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -254,17 +176,17 @@ rule score_expression:
     input:
         store=STORE,
         split=SPLIT,
-        vocabulary=R + "/atlas/{atlas}/vocabulary",
+        vocabulary=f"{R}/atlas/{{atlas}}/vocabulary",
         methods=[
             f"{EVALUATION}/expression/{m}.h5ad"
             for m in [*cfg.benchmark.expression, "epifoundation"]
         ],
     output:
-        metrics=EVALUATION + "/metrics/expression.tsv",
+        metrics=f"{EVALUATION}/metrics/expression.tsv",
     log:
-        R + "/logs/score_expression/" + EVALUATION_LOG + ".log",
+        f"{R}/logs/score_expression/{EVALUATION_LOG}.log",
     benchmark:
-        R + "/benchmarks/score_expression/" + EVALUATION_LOG + ".tsv"
+        f"{R}/benchmarks/score_expression/{EVALUATION_LOG}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
@@ -291,9 +213,9 @@ rule collect_metrics:
     input:
         all_metrics(),
     output:
-        metrics=R + "/metrics.tsv",
+        metrics=f"{R}/metrics.tsv",
     log:
-        R + "/logs/collect_metrics.log",
+        f"{R}/logs/collect_metrics.log",
     conda:
         "../envs/epifoundation.yaml"
     threads: 1

@@ -4,7 +4,9 @@ import hashlib
 from epifoundation.samples import SampleSheet
 
 R = cfg.results_dir
-sheet = SampleSheet.read(cfg.samples, labels=cfg.labels.source, root=Path(workflow.basedir))
+sheet = SampleSheet.read(
+    cfg.samples, labels=cfg.labels.source, root=Path(workflow.basedir)
+)
 
 
 wildcard_constraints:

@@ -1,0 +1,102 @@
+# What tables, figures and the report show, and the files they read: functions of report.smk.
+from functools import partial
+
+TABLE_FORMATS = ["tsv", "md", "tex", "html"]
+SHOWN = {
+    "protocol": cfg.benchmark.protocols[0],
+    "seed": cfg.benchmark.seeds[0],
+}  # in figures
+FIGURE_CODE = (
+    "data/store.py",
+    "evaluation/inputs.py",
+    "evaluation/results.py",
+    "reporting/figure_files.py",
+    "reporting/figures.py",
+)
+
+
+def figure_datasets(figures, wildcards):
+    """The data sets of a figure that the atlas has."""
+    return datasets_of(wildcards.atlas, figures[wildcards.number])
+
+
+def figures_of(atlas):
+    """The figures for which the atlas has data sets."""
+    wanted = {**cfg.benchmark.heatmap_figures, **cfg.benchmark.umap_figures}
+    return sorted(["1", *(n for n, sets in wanted.items() if datasets_of(atlas, sets))])
+
+
+def shown_files(pattern, wildcards, datasets, **others):
+    """A file of each data set, in the protocol and seed that figures show."""
+    return expand(pattern, atlas=wildcards.atlas, dataset=datasets, **SHOWN, **others)
+
+
+def figure_inputs(figures, wildcards, **patterns):
+    """Token stores, splits and results of the data sets of a figure."""
+    datasets = figure_datasets(figures, wildcards)
+    files = {
+        name: shown_files(pattern, wildcards, datasets)
+        for name, pattern in {"stores": STORE, "splits": SPLIT, **patterns}.items()
+    }
+    return {name: paths for name, paths in files.items() if paths}
+
+
+def heatmap_inputs(wildcards):
+    """What Figure 3 or 6 of an atlas shows."""
+    predictions = f"{EVALUATION}/annotation/epifoundation.parquet"
+    return figure_inputs(
+        cfg.benchmark.heatmap_figures, wildcards, predictions=predictions
+    )
+
+
+def methods_inputs(wildcards):
+    """What Figure 4 or 5 of an atlas shows: all methods of one data set, then of the next."""
+    files = figure_inputs(cfg.benchmark.umap_figures, wildcards)
+    embeddings = [
+        path
+        for dataset in figure_datasets(cfg.benchmark.umap_figures, wildcards)
+        for path in shown_files(
+            f"{EVALUATION}/integration/{{method}}.parquet",
+            wildcards,
+            [dataset],
+            method=UMAP_METHODS,
+        )
+    ]
+    return {**files, "embeddings": embeddings} if embeddings else files
+
+
+UMAP_METHODS = [m for m in cfg.benchmark.integration if m != "random"] + [
+    "epifoundation"
+]
+REPORT_FILES = {  # by what the report says of them: caption and path
+    "funnels": {
+        f"{row.atlas} {row.sample}": f"{R}/matrix/{row.atlas}/{row.sample}/qc_funnel.tsv"
+        for row in sheet.rows
+    },
+    "peaks": {atlas: f"{R}/peaks/{atlas}/summary.tsv" for atlas in sheet.atlases()},
+    "stores": {
+        f"{atlas} {dataset}": STORE.format(atlas=atlas, dataset=dataset)
+        for atlas in sheet.atlases()
+        for dataset in sheet.datasets(atlas)
+    },
+    "models": {
+        f"{atlas} {name}": f"{R}/models/{atlas}/{path}".format(**SHOWN)
+        for atlas in sheet.atlases()
+        for name, path in [
+            ("pretraining", "pretrain/full.seed{seed}"),
+            *(
+                (
+                    f"{task} {dataset}",
+                    f"finetune_{task}/{dataset}/full.{{protocol}}.seed{{seed}}",
+                )
+                for task in ("cell_type", "expression")
+                for dataset in sheet.datasets(atlas)
+            ),
+        ]
+    },
+    "figures": {
+        f"{atlas}, figure {number}": f"{R}/figures/{atlas}/figure{number}.png"
+        for atlas in sheet.atlases()
+        for number in figures_of(atlas)
+    },
+}
