@@ -172,9 +172,15 @@ class BenchmarkConfig(Section):
 
     seeds: list[int] = Field(min_length=1, description="Splits and trainings, one of each a seed.")
     protocols: list[Literal["paper"]] = Field(min_length=1, description="How cells are split.")
-    integration: list[str] = Field(description="Embedding baselines of Table 1.")
-    annotation: list[str] = Field(description="Annotation controls beside Table 2.")
-    expression: list[str] = Field(description="Expression baselines of Table 3.")
+    integration: list[Literal["pca", "harmony", "liger", "scanvi", "random"]] = Field(
+        description="Embedding baselines of Table 1."
+    )
+    annotation: list[Literal["majority", "depth_only", "lsi_logistic"]] = Field(
+        description="Annotation controls beside Table 2."
+    )
+    expression: list[
+        Literal["gene_activity", "gene_activity_log", "gene_mean", "depth_only", "lsi_ridge"]
+    ] = Field(description="Expression baselines of Table 3.")
     integration_datasets: list[str] = Field(description="Data sets of Table 1.")
     ablation_datasets: list[str] = Field(description="Data sets of Table 4.")
     heatmap_figures: dict[str, list[str]] = Field(description="Figure: data sets of its heat-maps.")
