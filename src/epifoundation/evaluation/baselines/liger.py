@@ -34,7 +34,7 @@ def embed_liger(cells: IntegrationCells, seed: int) -> Floats:
         )
         worker = Path(__file__).with_name("liger_worker.py")
         done = subprocess.run(
-            [python, str(worker), str(request), str(result)],
+            [str(Path(python).absolute()), str(worker), str(request), str(result)],
             capture_output=True,
             text=True,
             cwd=folder,
