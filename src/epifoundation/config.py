@@ -144,6 +144,9 @@ class ModelConfig(Section):
     dropout: float = Field(ge=0, lt=1, description="Dropout.")
     max_peaks: int = Field(ge=2, description="L_peak: peaks read of a cell, [CLS] not counted.")
     max_genes: int = Field(ge=2, description="L_gene: genes supervised of a cell.")
+    embedding_std: float = Field(
+        gt=0, description="Size of table entries at the start; smaller: tables learn faster."
+    )
 
     @model_validator(mode="after")
     def _heads(self) -> Self:

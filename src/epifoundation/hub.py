@@ -204,6 +204,7 @@ def import_authors(
         dropout=AUTHORS_DROPOUT,
         max_peaks=AUTHORS_MAX_PEAKS,
         max_genes=AUTHORS_MAX_GENES,
+        embedding_std=1.0,
     )
     heads: tuple[Head, ...] = ("genes", "cell_types")
     if "expression_decoder.fc1.weight" in weights:

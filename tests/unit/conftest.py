@@ -47,6 +47,7 @@ def tiny_model() -> ModelConfig:
         dropout=0.1,
         max_peaks=60,
         max_genes=40,
+        embedding_std=1.0,
     )
 
 

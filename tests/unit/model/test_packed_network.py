@@ -28,6 +28,7 @@ def build(**changed: object) -> EpiFoundation:
         dropout=0.1,
         max_peaks=50,
         max_genes=20,
+        embedding_std=1.0,
     )
     options = {"heads": ("genes", "cell_types", "expression"), **changed}
     network = EpiFoundation(
@@ -173,6 +174,7 @@ def test_parameters_at_the_released_sizes():
                 dropout=0.15,
                 max_peaks=12000,
                 max_genes=8000,
+                embedding_std=1.0,
             ),
             Sizes(n_peaks=524_151, n_genes=36_601, n_chromosomes=24, n_batches=45, n_cell_types=60),
             peak_chromosomes=torch.empty(524_155),
