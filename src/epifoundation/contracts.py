@@ -10,6 +10,7 @@ from epifoundation.errors import ContractError
 from epifoundation.files import whole
 
 SCHEMA_VERSION = 1
+NO_TYPE = ("", "unassigned")  # such cells have no true type: neither learned from nor scored
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
+from epifoundation.contracts import NO_TYPE
 from epifoundation.data.expression import bin_expression
 from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import N_SPECIAL
@@ -18,7 +19,6 @@ from epifoundation.evaluation.baselines.cells import (
     IntegrationCells,
 )
 
-NO_TYPE = ("", "unassigned")  # such cells have no true type: neither fitted on nor scored
 LABELS_OF_TEST_CELLS = ("paper",)  # protocols in which scib's scANVI sees every label (B.2.1)
 
 

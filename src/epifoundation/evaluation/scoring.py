@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from epifoundation.contracts import NO_TYPE
 from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.evaluation.annotation import ANNOTATION_METRICS, annotation_metrics
@@ -12,7 +13,6 @@ from epifoundation.evaluation.baselines import ANNOTATION, EXPRESSION, INTEGRATI
 from epifoundation.evaluation.expression import EXPRESSION_METRICS, expression_metrics
 from epifoundation.evaluation.inputs import (
     LABELS_OF_TEST_CELLS,
-    NO_TYPE,
     expression_levels,
     split_of,
 )

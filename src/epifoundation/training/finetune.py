@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from epifoundation.config import TrainConfig
+from epifoundation.contracts import NO_TYPE
 from epifoundation.data.expression import bin_expression
 from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import N_SPECIAL
@@ -24,8 +25,6 @@ from epifoundation.training.loop import Run, best_device, finish, train
 from epifoundation.training.objectives import Objective, name_cell_types, predict_levels
 
 logger = logging.getLogger(__name__)
-
-NO_TYPE = ("", "unassigned")  # cells without a cell type are neither trained nor validated on
 
 
 def finetune_cell_type(
