@@ -32,7 +32,9 @@ class Run:
 def run_snakemake(*options: str | Path, cores: int = 2) -> Run:
     """Run Snakemake in the checkout, with the tools of this Python first on PATH."""
     binaries = str(Path(sys.executable).parent)
-    environment = os.environ | {"PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{binaries}{os.pathsep}{os.environ['PATH']}"
+    # Where SLURM is installed but not running, its plugin would wait for it in every call.
+    environment = os.environ | {"PATH": path, "SLURM_CONF": os.devnull}
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--show-failed-logs"]
     finished = subprocess.run(
         [*command, *map(str, options)], capture_output=True, text=True, cwd=ROOT, env=environment

@@ -26,7 +26,7 @@ def test_the_miniatlas_alone_needs_no_training(snakemake):
 
 def test_one_more_sample_adds_its_branch_and_what_follows_the_peaks(snakemake, tmp_path, root):
     sheet = (root / "config/samples.tsv").read_text()
-    first = next(line for line in sheet.splitlines() if "\tatlas\t" in line)
+    first = next(line for line in sheet.splitlines() if "\tminiatlas\tatlas\t" in line)
     more = tmp_path / "samples.tsv"
     more.write_text(f"{sheet.rstrip()}\nmy_sample\t{first.split(chr(9), 1)[1]}\n")
     run = snakemake("-n", "--quiet", "rules", "--config", f"samples={more}")
