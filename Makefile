@@ -56,4 +56,4 @@ dag: .venv/.ready ## picture of the rules: docs/dag.svg, or docs/dag.dot without
 	else cp .make/dag.dot docs/dag.dot; echo "no graphviz here: docs/dag.dot"; fi
 
 clean: ## caches and the demo's results; environments stay
-	rm -rf results-demo .snakemake .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf results-demo results-demo-* .snakemake .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

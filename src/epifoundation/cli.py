@@ -1,6 +1,7 @@
 """The same functions for one's own data: `epifoundation <command> --help`."""
 
 import argparse
+import gzip
 import json
 import logging
 import math
@@ -13,7 +14,7 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from epifoundation.config import Section
-from epifoundation.errors import ConfigError, EpiFoundationError
+from epifoundation.errors import ConfigError, DataError, EpiFoundationError
 
 Arguments = argparse.Namespace
 SomeSection = TypeVar("SomeSection", bound=Section)
@@ -30,8 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EpiFoundationError as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_ERROR
-    except FileNotFoundError as error:
-        sys.stderr.write(f"error: {error.filename}: no such file. Check the path.\n")
+    except OSError as error:
+        where = error.filename or "a file"
+        sys.stderr.write(f"error: {where}: {error.strerror or error}. Check the path.\n")
         return EXIT_ERROR
     return 0
 
@@ -226,7 +228,13 @@ def _add_cells(command: argparse.ArgumentParser) -> None:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text().splitlines() if line]
+    compressed = path.suffix == ".gz"
+    text = gzip.decompress(path.read_bytes()).decode() if compressed else path.read_text()
+    lines = [line for line in text.splitlines() if line]
+    if not lines:
+        message = f"{path} holds no barcode. Give one barcode a line."
+        raise DataError(message)
+    return lines
 
 
 def _paper_values(section: str) -> dict[str, Any]:

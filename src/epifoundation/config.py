@@ -114,6 +114,13 @@ class ClusterConfig(Section):
     resolution: float = Field(gt=0, description="Louvain resolution.")
     seed: int = Field(ge=0, description="Seed of the approximate steps.")
 
+    @model_validator(mode="after")
+    def _candidates(self) -> Self:
+        if self.n_neighbors > self.neighbor_range:
+            message = f"n_neighbors {self.n_neighbors} is above neighbor_range"
+            raise ValueError(message)
+        return self
+
 
 class LabelConfig(Section):
     """Where cell types come from."""
@@ -132,6 +139,13 @@ class AtlasConfig(Section):
 
     validation_fraction: float = Field(gt=0, lt=1, description="Share of cells for validation.")
     test_fraction: float = Field(gt=0, lt=1, description="Share of cells held out for testing.")
+
+    @model_validator(mode="after")
+    def _rest(self) -> Self:
+        if self.validation_fraction + self.test_fraction >= 1:
+            message = "validation_fraction and test_fraction leave no cell to train on"
+            raise ValueError(message)
+        return self
 
 
 class ModelConfig(Section):
@@ -169,6 +183,13 @@ class TrainConfig(Section):
     precision: Literal["bf16", "fp32"] = Field(description="Autocast precision on a GPU.")
     patience: int = Field(ge=1, description="Epochs without a better validation before stopping.")
 
+    @model_validator(mode="after")
+    def _cosine(self) -> Self:
+        if self.min_learning_rate > self.learning_rate:
+            message = "min_learning_rate is above learning_rate"
+            raise ValueError(message)
+        return self
+
 
 class BenchmarkConfig(Section):
     """What is compared, where, and how often."""
@@ -198,7 +219,9 @@ class BenchmarkConfig(Section):
 class Config(Section):
     """Everything config.yaml says."""
 
-    results_dir: str = Field(description="Folder of all results of this run.")
+    results_dir: str = Field(
+        min_length=1, pattern=r"^[^{}]*$", description="Folder of all results of this run."
+    )
     samples: Path = Field(description="Sample sheet, one library per row.")
     simulate: SimulateConfig | None = Field(description="Simulate the inputs first; null: no.")
     acquire: AcquireConfig

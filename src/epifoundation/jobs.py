@@ -14,6 +14,7 @@ def job(log: str) -> Iterator[None]:
     logging.basicConfig(
         filename=log,
         filemode="w",
+        force=True,
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )

@@ -65,10 +65,10 @@ class SampleSheet:
         the configured label source: `disco_wnn` needs a DISCO atlas for every sample.
         """
         found = Path(path) if Path(path).exists() else root / path
-        if not found.exists():
-            message = f"samples: {path} does not exist (looked here and in {root})"
+        if not found.is_file():
+            message = f"samples: {path} does not exist as a file (looked here and in {root})"
             raise ConfigError(message)
-        with found.open(newline="") as handle:
+        with found.open(newline="", encoding="utf-8-sig") as handle:
             lines = (line for line in handle if not line.startswith("#"))
             reader = csv.DictReader(lines, delimiter="\t")
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
@@ -129,6 +129,11 @@ def _mistakes(rows: tuple[Sample, ...], labels: str) -> list[str]:
         where = f"  {row.sample or '(no name)'}:"
         if not NAME.fullmatch(row.sample):
             mistakes.append(f"{where} a sample name has letters, digits, `_`, `-` and `.` only")
+        mistakes += [
+            f"{where} {name} {value!r} must be letters, digits, `_`, `-` and `.` only"
+            for name, value in (("atlas", row.atlas), ("dataset", row.dataset))
+            if value and not NAME.fullmatch(value)
+        ]
         for name in ("atlas", "tissue", "rna", "atac"):
             if not getattr(row, name):
                 mistakes.append(f"{where} {name} is empty")

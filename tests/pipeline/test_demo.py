@@ -26,6 +26,11 @@ def test_what_the_model_reached_is_said_for_every_data_set(recovery):
     annotation = recovery[recovery["measure"] == "annotation_macro_f1"]
     assert set(annotation["scope"]) == {"ALLTissue", "Kidney", "PBMC", "BMMC"}
     assert annotation["passed"].isin(["yes", "no"]).all()
+    values = recovery.dropna(subset="threshold")
+    assert values["value"].notna().all(), values.to_string()
+    expression = recovery[recovery["measure"].str.startswith("expression")]
+    assert expression.groupby("measure").size().eq(4).all()
+    assert expression["measure"].nunique() >= 6
     # the majority class has 0.05; what the model misses of LSI + logistic regression it says itself
     assert annotation["value"].mean() > 0.15, annotation.to_string()
 

@@ -17,6 +17,12 @@ def test_the_papers_run_is_planned_quickly_offline_and_whole(snakemake):
     assert seconds < 15
 
 
+def test_the_demo_has_few_jobs(snakemake):
+    run = snakemake("-n", "--quiet", "rules", "--forceall", "--configfile", "config/demo.yaml")
+    assert run.code == 0, run.output[-3000:]
+    assert sum(run.jobs().values()) <= 155
+
+
 def test_the_miniatlas_alone_needs_no_training(snakemake):
     run = snakemake("-n", "--quiet", "rules", "--", "miniatlas")
     assert run.code == 0, run.output[-3000:]
@@ -40,7 +46,7 @@ def test_one_more_sample_adds_its_branch_and_what_follows_the_peaks(snakemake, t
         pytest.param("qc={min_rna_umi: 3}", "qc.min_rna_umi: Extra inputs", id="misspelt key"),
         pytest.param("qc={min_rna_umis: 30000}", "min_rna_umis must be below", id="crossed"),
         pytest.param("align={engine: bowtie}", "align.engine", id="unknown engine"),
-        pytest.param("samples=nowhere.tsv", "nowhere.tsv does not exist", id="no sheet"),
+        pytest.param("samples=nowhere.tsv", "nowhere.tsv does not exist as a file", id="no sheet"),
         pytest.param("peaks={q_value: null}", "peaks.q_value", id="emptied key"),
     ],
 )

@@ -47,6 +47,14 @@ def test_a_missing_file_is_one_line(files, capsys):
     assert not (files / "m.h5ad").exists()
 
 
+def test_an_empty_barcode_file_is_refused(files, capsys):
+    (files / "b.txt").write_text("\n")
+    arguments = ["--fragments", files / "f.tsv", "--peaks", files / "p.bed"]
+    arguments += ["--barcodes", files / "b.txt", "--output", files / "m.h5ad"]
+    assert main(["count", *map(str, arguments)]) == 2
+    assert "b.txt holds no barcode" in capsys.readouterr().err
+
+
 @pytest.fixture
 def embedded(tmp_path):
     rng = np.random.default_rng(0)

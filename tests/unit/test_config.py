@@ -6,7 +6,13 @@ from snakemake.utils import update_config
 from epifoundation.config import Config, load_config
 from epifoundation.errors import ConfigError
 
-OVERLAYS = ("demo", "bmmc_real", "pbmc_fragments_real")
+OVERLAYS = (
+    ("demo",),
+    ("demo", "demo_fragments"),
+    ("demo", "demo_matrices"),
+    ("bmmc_real",),
+    ("pbmc_fragments_real",),
+)
 
 
 @pytest.fixture
@@ -28,10 +34,16 @@ def test_the_shipped_configuration_is_the_papers(shipped):
     assert (qc.max_nucleosome_signal, qc.min_tss_enrichment) == (2, 1)
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_overlays_are_valid(shipped, root, overlay):
-    update_config(shipped, yaml.safe_load((root / f"config/{overlay}.yaml").read_text()))
+@pytest.mark.parametrize("overlays", OVERLAYS, ids="+".join)
+def test_overlays_are_valid(shipped, root, overlays):
+    for overlay in overlays:
+        update_config(shipped, yaml.safe_load((root / f"config/{overlay}.yaml").read_text()))
     load_config(shipped)
+
+
+def test_every_overlay_is_tested(root):
+    tested = {name for overlays in OVERLAYS for name in overlays}
+    assert tested == {path.stem for path in (root / "config").glob("*.yaml")}
 
 
 def test_all_mistakes_are_reported_at_once(shipped):
@@ -55,3 +67,18 @@ def test_every_setting_says_what_it_means():
         return found
 
     assert undocumented(Config, "") == []
+
+
+@pytest.mark.parametrize(
+    ("section", "changed", "message"),
+    [
+        pytest.param("atlas", {"test_fraction": 0.97}, "leave no cell to train on", id="fractions"),
+        pytest.param("pretrain", {"min_learning_rate": 1}, "is above learning_rate", id="rates"),
+        pytest.param("cluster", {"n_neighbors": 300}, "is above neighbor_range", id="neighbours"),
+        pytest.param("model", {"n_heads": 7}, "is not a multiple of n_heads", id="heads"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(shipped, section, changed, message):
+    shipped[section] |= changed
+    with pytest.raises(ConfigError, match=message):
+        load_config(shipped)

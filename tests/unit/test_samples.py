@@ -45,6 +45,7 @@ def test_data_sets_are_the_atlas_and_its_evaluation_sets(read):
     [
         pytest.param({"sample": "my liver"}, "letters, digits", id="space"),
         pytest.param({"sample": "a;rm"}, "letters, digits", id="shell"),
+        pytest.param({"atlas": "../up"}, "atlas '../up' must be letters", id="atlas"),
         pytest.param({"role": "test"}, "role is 'test', allowed: atlas, evaluation", id="role"),
         pytest.param({"source": ""}, "needs a source", id="source"),
         pytest.param({"rna": ""}, "rna is empty", id="empty"),
