@@ -58,7 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
     one = add("simulate", simulate, "--output sim --seed 0 --size small")
     one.add_argument("--output", type=Path, required=True, help="folder to write")
     one.add_argument("--seed", type=int, default=0, help="seed of everything simulated")
-    one.add_argument("--size", choices=("small", "demo"), default="small", help="how much")
+    one.add_argument(
+        "--size", choices=("small", "demo", "demo_two_batches"), default="small", help="how much"
+    )
 
     one = add("call-peaks", call_peaks, "--fragments a.tsv.gz b.tsv.gz --output peaks.bed")
     one.add_argument("--fragments", type=Path, nargs="+", required=True, help="fragment files")

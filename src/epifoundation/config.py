@@ -19,7 +19,9 @@ class SimulateConfig(Section):
     """The simulated multiome; its difficulty is fixed in `epifoundation.simulate`."""
 
     seed: int = Field(ge=0, description="Seed of everything simulated.")
-    size: Literal["demo", "small"] = Field(description="`demo` as the workflow; `small` for tests.")
+    size: Literal["demo", "demo_two_batches", "small"] = Field(
+        description="`demo`; with a second batch of each atlas tissue; `small` for tests."
+    )
 
 
 class AcquireConfig(Section):

@@ -23,6 +23,13 @@ def test_the_demo_has_few_jobs(snakemake):
     assert sum(run.jobs().values()) <= 155
 
 
+def test_the_demo_can_have_two_batches_of_each_tissue(snakemake):
+    overlays = ("config/demo.yaml", "config/demo_two_batches.yaml")
+    run = snakemake("-n", "--quiet", "rules", "--forceall", "--configfile", *overlays)
+    assert run.code == 0, run.output[-3000:]
+    assert run.jobs()["align_open"] == 12
+
+
 def test_the_miniatlas_alone_needs_no_training(snakemake):
     run = snakemake("-n", "--quiet", "rules", "--", "miniatlas")
     assert run.code == 0, run.output[-3000:]

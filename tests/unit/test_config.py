@@ -10,6 +10,7 @@ OVERLAYS = (
     ("demo",),
     ("demo", "demo_fragments"),
     ("demo", "demo_matrices"),
+    ("demo", "demo_two_batches"),
     ("bmmc_real",),
     ("pbmc_fragments_real",),
 )

@@ -1,6 +1,6 @@
 """What is simulated: types, lineages, samples and sizes, fixed before any model is run."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 LINEAGE_OF = MappingProxyType(
@@ -60,7 +60,7 @@ class SampleDesign:
     @property
     def number(self) -> int:
         """Number of the sample in its accessions, from 1."""
-        return [sample.name for sample in SAMPLES].index(self.name) + 1
+        return [sample.name for sample in ALL_SAMPLES].index(self.name) + 1
 
 
 def _shares(**percent: int) -> dict[str, float]:
@@ -123,6 +123,17 @@ SAMPLES = (
         _shares(cd4=21, cd8=15, b=17, mono=16, dc=15, mast=16),
     ),
 )  # fmt: skip
+# A second batch of each atlas tissue, for runs in which batch and tissue are not the same.
+SECOND_BATCHES = tuple(
+    replace(sample, name=f"{sample.tissue}_2", batch=f"{sample.tissue}_2", donor=donor, depth=depth)
+    for sample, donor, depth in zip(
+        (sample for sample in SAMPLES if not sample.dataset),
+        ("donor9", "donor10", "donor11"),
+        (_DEEP, _SHALLOW, _DEEP),
+        strict=True,
+    )
+)
+ALL_SAMPLES = SAMPLES + SECOND_BATCHES
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,7 @@ class Size:
 SIZES = MappingProxyType(
     {
         "demo": Size(5, 4050, 6000, 2200, 2000, tuple(s.name for s in SAMPLES)),
+        "demo_two_batches": Size(5, 4050, 6000, 2200, 2000, tuple(s.name for s in ALL_SAMPLES)),
         "small": Size(2, 300, 600, 1800, 1700, ("Lung", "Kidney_1"), 0.2, 200, 2000),
     }
 )
@@ -198,4 +210,4 @@ class Difficulty:
 
 def design_of(name: str) -> SampleDesign:
     """Return the design of a sample."""
-    return next(sample for sample in SAMPLES if sample.name == name)
+    return next(sample for sample in ALL_SAMPLES if sample.name == name)

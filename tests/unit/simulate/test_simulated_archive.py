@@ -8,7 +8,7 @@ from epifoundation.config import SimulateConfig
 from epifoundation.files import file_hash
 from epifoundation.samples import SampleSheet
 from epifoundation.simulate import write_simulation
-from epifoundation.simulate.design import LINEAGE_OF, SAMPLES
+from epifoundation.simulate.design import ALL_SAMPLES, LINEAGE_OF, SAMPLES
 
 SMALL = SimulateConfig(seed=3, size="small")
 
@@ -84,11 +84,15 @@ def test_controls_are_written(folder):
     assert {"oracle", "lsi_logistic", "shuffled_pairs"} <= {row["control"] for row in rows}
 
 
-def test_sample_sheet_of_the_demo_is_the_design(request):
-    sheet = SampleSheet.read(
-        "config/demo_samples.tsv", labels="disco_wnn", root=request.config.rootpath
-    )
-    for row, design in zip(sheet.rows, SAMPLES, strict=True):
+@pytest.mark.parametrize(
+    ("name", "designs"),
+    [("demo_samples", SAMPLES), ("demo_two_batches_samples", ALL_SAMPLES)],
+    ids=["demo", "two batches"],
+)
+def test_sample_sheets_are_the_design(request, name, designs):
+    root = request.config.rootpath
+    sheet = SampleSheet.read(f"config/{name}.tsv", labels="disco_wnn", root=root)
+    for row, design in zip(sheet.rows, designs, strict=True):
         assert row.sample == design.name
         assert row.dataset == design.dataset
         assert row.disco_atlas == design.disco_atlas
