@@ -15,7 +15,6 @@ from epifoundation.data.vocabulary import CLS, N_SPECIAL
 from epifoundation.model.packing import PackedCells, PackedGenes
 
 MINIBATCHES_PER_POOL = 50  # lengths are sorted within a pool, so that an update mixes lengths
-POOLS_PER_EPOCH = 8  # at least: one pool of all cells would put the same cells together each time
 WITHOUT_EPOCH = 0  # stream of draws for cells that are read, not trained on
 Rows = NDArray[np.int64]
 
@@ -94,13 +93,12 @@ class CellDataset:
     def shuffled(self, epoch: int, cells_per_minibatch: int) -> list[Rows]:
         """Return the rows of each minibatch of an epoch, in training order."""
         generator = np.random.default_rng([self.seed, epoch])
-        largest = max(cells_per_minibatch, len(self.rows) // POOLS_PER_EPOCH)
         return [
             self.rows[members]
             for members in cut_minibatches(
                 self.lengths,
                 self.token_budget(cells_per_minibatch),
-                pool_size=min(MINIBATCHES_PER_POOL * cells_per_minibatch, largest),
+                pool_size=MINIBATCHES_PER_POOL * cells_per_minibatch,
                 generator=generator,
             )
         ]

@@ -36,20 +36,6 @@ def test_plan_follows_from_seed_and_epoch(cells):
     assert not np.array_equal(np.concatenate(plans[0]), np.concatenate(plans[2]))
 
 
-def test_a_cell_meets_other_cells_each_epoch(cells):
-    def pairs(epoch):
-        return {
-            frozenset((a, b))
-            for rows in cells.shuffled(epoch, 4)
-            for a in rows
-            for b in rows
-            if a < b
-        }
-
-    again = [len(pairs(0) & pairs(epoch)) / len(pairs(epoch)) for epoch in range(1, 6)]
-    assert np.mean(again) < 0.5
-
-
 def test_a_cell_is_read_alike_whatever_it_is_read_with(cells):
     longest = int(np.argmax(cells.store.n_cell_peaks))
     assert cells.store.n_cell_peaks[longest] > cells.max_peaks
