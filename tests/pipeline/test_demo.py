@@ -22,7 +22,7 @@ def test_planted_cells_peaks_clusters_and_labels_are_recovered(recovery):
     assert missed.empty, missed.to_string()
 
 
-def test_what_the_model_reached_is_said_for_every_data_set(recovery):
+def test_what_the_model_reached_is_said_for_every_data_set(demo, recovery):
     annotation = recovery[recovery["measure"] == "annotation_macro_f1"]
     assert set(annotation["scope"]) == {"ALLTissue", "Kidney", "PBMC", "BMMC"}
     assert annotation["passed"].isin(["yes", "no"]).all()
@@ -31,8 +31,9 @@ def test_what_the_model_reached_is_said_for_every_data_set(recovery):
     expression = recovery[recovery["measure"].str.startswith("expression")]
     assert expression.groupby("measure").size().eq(4).all()
     assert expression["measure"].nunique() >= 6
-    # the majority class has 0.05; what the model misses of LSI + logistic regression it says itself
-    assert annotation["value"].mean() > 0.15, annotation.to_string()
+    metrics = pd.read_csv(demo / "metrics.tsv", sep="\t")
+    majority = metrics[(metrics["method"] == "majority") & (metrics["metric"] == "macro_f1")]
+    assert annotation["value"].mean() > 1.5 * majority["value"].mean(), annotation.to_string()
 
 
 def test_every_table_and_figure_is_there(demo):
