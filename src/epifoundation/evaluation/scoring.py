@@ -10,6 +10,7 @@ from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.evaluation.annotation import ANNOTATION_METRICS, annotation_metrics
 from epifoundation.evaluation.baselines import ANNOTATION, EXPRESSION, INTEGRATION
+from epifoundation.evaluation.baselines.cells import Annotator, Predictor
 from epifoundation.evaluation.expression import EXPRESSION_METRICS, expression_metrics
 from epifoundation.evaluation.inputs import (
     LABELS_OF_TEST_CELLS,
@@ -89,13 +90,7 @@ def score_annotation(
             else annotation_metrics(predictions, truth)
         )
         known = ANNOTATION.get(method)
-        one = replace(
-            subject,
-            method=method,
-            n_cells=len(test),
-            fit_on=known.fit_on if known else "fit",
-            labels_seen=known.labels_seen if known else "train",
-        )
+        one = _of_method(subject, method, known, n_cells=len(test))
         tables.append(metric_rows(one, scores))
     return pd.concat(tables, ignore_index=True)
 
@@ -123,19 +118,26 @@ def score_expression(
             else expression_metrics(target, levels)
         )
         known = EXPRESSION.get(method)
-        one = replace(
-            subject,
-            method=method,
-            n_cells=len(cells),
-            fit_on=known.fit_on if known else "fit",
-            labels_seen=known.labels_seen if known else "train",
-        )
+        one = _of_method(subject, method, known, n_cells=len(cells))
         noted = {
             name: replace(score, note="; ".join(filter(None, (score.note, remark))))
             for name, score in scores.items()
         }
         tables.append(metric_rows(one, noted))
     return pd.concat(tables, ignore_index=True)
+
+
+def _of_method(
+    subject: Subject, method: str, known: Annotator | Predictor | None, *, n_cells: int
+) -> Subject:
+    """Say of whom a row is; EpiFoundation is in no registry, fits on its own part, sees train."""
+    return replace(
+        subject,
+        method=method,
+        n_cells=n_cells,
+        fit_on=known.fit_on if known else "fit",
+        labels_seen=known.labels_seen if known else "train",
+    )
 
 
 def _labelled_test_cells(store: TokenStore, split: pd.DataFrame) -> pd.DataFrame:
