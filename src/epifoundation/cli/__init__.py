@@ -1,0 +1,53 @@
+"""The same functions for one's own data: `epifoundation <command> --help`."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from threadpoolctl import threadpool_limits
+
+from epifoundation.cli import data, scores
+from epifoundation.cli.arguments import Arguments
+from epifoundation.errors import EpiFoundationError
+
+EXIT_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it is done, 2 with one line on stderr when it cannot be done."""
+    parsed = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    threadpool_limits(parsed.threads)
+    try:
+        parsed.run(parsed)
+    except EpiFoundationError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return EXIT_ERROR
+    except OSError as error:
+        where = error.filename or "a file"
+        sys.stderr.write(f"error: {where}: {error.strerror or error}. Check the path.\n")
+        return EXIT_ERROR
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(prog="epifoundation", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[Arguments], None], example: str) -> argparse.ArgumentParser:
+        summary = (run.__doc__ or "").splitlines()[0]
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"example: epifoundation {name} {example}",
+        )
+        command.add_argument("--threads", type=int, default=1, help="threads (default 1)")
+        command.set_defaults(run=run)
+        return command
+
+    data.add_commands(add)
+    scores.add_commands(add)
+    return parser
