@@ -3,7 +3,9 @@
 import hashlib
 import logging
 import os
+import re
 import shutil
+import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,11 +20,13 @@ def whole(path: Path | str) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it becomes `path` only if the block succeeds.
 
     Works for a file and for a folder (the block creates either). The name keeps the suffixes of
-    `path`, since some writers choose their format by suffix. What a failed block wrote is removed.
+    `path`, since some writers choose their format by suffix. What a failed block wrote is removed,
+    and so is what a killed process of this machine left.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
+    _sweep(target)
+    partial = target.with_name(f".partial-{_host()}-{os.getpid()}-{target.name}")
     _remove(partial)
     try:
         yield partial
@@ -31,6 +35,28 @@ def whole(path: Path | str) -> Iterator[Path]:
         partial.replace(target)
     finally:
         _remove(partial)
+
+
+def _sweep(target: Path) -> None:
+    """Remove partial files of `target` whose process is gone; another machine's may be alive."""
+    name = re.compile(rf"\.partial-{re.escape(_host())}-(\d+)-{re.escape(target.name)}")
+    for path in target.parent.iterdir():
+        if (found := name.fullmatch(path.name)) and not _is_running(int(found.group(1))):
+            _remove(path)
+
+
+def _host() -> str:
+    return socket.gethostname().replace("/", "_")
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, so it is there
+        return True
+    return True
 
 
 def _remove(path: Path) -> None:

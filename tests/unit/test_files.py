@@ -1,4 +1,6 @@
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -46,3 +48,28 @@ def test_progress_has_a_rate_and_an_end(caplog):
         )
         assert list(items) == [1, 2]
     assert "reads: 2 of 2" in caplog.text
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path):
+    script = (
+        "import os, sys\n"
+        "from epifoundation.files import whole\n"
+        "with whole(sys.argv[1]) as partial:\n"
+        "    partial.write_text('half')\n"
+        "    print('writing', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    target = tmp_path / "out.tsv"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", script, str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with writer:
+        assert writer.stdout.readline() == b"writing\n"
+        with whole(target) as partial:
+            partial.write_text("mine")
+        assert len(list(tmp_path.iterdir())) == 2
+        writer.kill()
+        writer.wait()
+    with whole(target) as partial:
+        partial.write_text("all")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.tsv"]
