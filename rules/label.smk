@@ -1,8 +1,16 @@
 # Clusters of each sample, and their cell types from DISCO's profiles of the tissue.
-# Input: cells.h5mu of a sample. Output: clustered.h5mu and labels.tsv.
+# In:  cells.h5mu of a sample; RNA counts of its called cells
+# Out: R/labels/{atlas}/{sample}/{clustered.h5mu,rna_clusters.tsv,labels.tsv}
 
 # Read where they are; where they are a URL, from what fetch_profiles made of it.
 PROFILES = local_or_url(cfg.labels.profiles) or f"{R}/reference/profiles.csv"
+
+
+def rna_before_peaks(wildcards):
+    """The RNA counts of a sample's called cells; of paired matrices, those of their cells."""
+    if sheet.one(wildcards.sample).entry == "matrices":
+        return f"{R}/matrix/{wildcards.atlas}/{wildcards.sample}/cells.h5mu"
+    return counts_of_sample(wildcards.sample)
 
 
 rule fetch_profiles:
@@ -53,6 +61,38 @@ rule cluster:
         ),
     script:
         "../workflow_scripts/cluster.py"
+
+
+rule cluster_rna:
+    """Cluster the called cells of a sample by their RNA alone, before any peak."""
+    input:
+        rna=rna_before_peaks,
+    output:
+        clusters=f"{R}/labels/{{atlas}}/{{sample}}/rna_clusters.tsv",
+    log:
+        f"{R}/logs/cluster_rna/{{atlas}}.{{sample}}.log",
+    benchmark:
+        f"{R}/benchmarks/cluster_rna/{{atlas}}.{{sample}}.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=16000,
+        runtime=60,
+    params:
+        cluster=params_of(cfg.cluster),
+        qc=params_of(cfg.qc),
+        code=code_of(
+            "contracts.py",
+            "data/clusters.py",
+            "data/expression.py",
+            "data/imports.py",
+            "data/latent.py",
+            "data/louvain.py",
+            "data/neighbors.py",
+        ),
+    script:
+        "../workflow_scripts/cluster_rna.py"
 
 
 rule label:

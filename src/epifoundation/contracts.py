@@ -154,6 +154,11 @@ QC_FUNNEL = Table(
     key=("criterion",),
     dtypes={"criterion": "str", "n_barcodes": "int64", "n_removed": "int64"},
 )
+CLUSTERS = Table(
+    made_by="rule cluster_rna",
+    key=("barcode",),
+    dtypes={"barcode": "str", "cluster": "str"},  # `<sample>#<barcode>`; "0" is the largest
+)
 LABELS = Table(
     made_by="rule label",
     key=("barcode",),

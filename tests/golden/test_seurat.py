@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +10,8 @@ from scipy import sparse
 from scipy.io import mmread
 from sklearn.metrics import adjusted_rand_score
 
+from epifoundation.config import ClusterConfig
+from epifoundation.data.clusters import cluster_rna
 from epifoundation.data.expression import (
     log_normalize,
     pca,
@@ -18,7 +21,7 @@ from epifoundation.data.expression import (
 )
 from epifoundation.data.latent import lsi, tf_idf, top_features
 from epifoundation.data.louvain import louvain
-from epifoundation.data.neighbors import nearest_lists, weighted_neighbors
+from epifoundation.data.neighbors import nearest_graph, nearest_lists, weighted_neighbors
 
 GOLDEN = Path(__file__).parents[2] / "../shared/golden"
 EXPECTED = GOLDEN / "sim_expected"
@@ -148,3 +151,24 @@ def test_clusters_from_counts(peak_counts, rna_counts):
     found = weighted_neighbors((components, topics[:, 1:]), n_neighbors=20, neighbor_range=200)
     labels = louvain(found.shared_graph(), resolution=1, seed=0)
     assert adjusted_rand_score(labels, table("clusters")["cluster"]) >= 0.95
+
+
+def test_clusters_on_rna_alone(rna_counts, r_embeddings):
+    graph = nearest_graph(r_embeddings[0], n_neighbors=20)
+    assert abs(graph - matrix("rna_snn")).max() < 1e-12
+    cells = [f"s#{i}" for i in range(rna_counts.shape[0])]
+    rna = ad.AnnData(rna_counts, obs=pd.DataFrame(index=cells))
+    config = ClusterConfig(
+        n_variable_genes=2000,
+        n_pcs=50,
+        n_lsi=50,
+        n_neighbors=20,
+        neighbor_range=200,
+        small_samples=False,
+        resolution=1,
+        seed=0,
+    )
+    found = cluster_rna(rna, config, sample="s", qc=None)
+    assert found["barcode"].tolist() == cells
+    expected = table("clusters_rna_only").iloc[:, 0]
+    assert adjusted_rand_score(found["cluster"], expected) >= 0.95

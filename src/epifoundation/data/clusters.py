@@ -1,16 +1,20 @@
-"""Clusters of a sample's cells over both modalities: PCA, LSI, weighted neighbours, Louvain."""
+"""Clusters of a sample's cells: over both modalities (WNN), or on RNA alone; by Louvain."""
 
 import logging
 
+import anndata as ad
 import mudata as md
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
 
-from epifoundation.config import ClusterConfig
+from epifoundation.config import ClusterConfig, QcConfig
 from epifoundation.data.expression import log_normalize, pca, scale_genes, variable_genes
 from epifoundation.data.latent import lsi, tf_idf, top_features
 from epifoundation.data.louvain import louvain
-from epifoundation.data.neighbors import weighted_neighbors
+from epifoundation.data.neighbors import nearest_graph, weighted_neighbors
+from epifoundation.errors import DataError
 from epifoundation.multiome import counts_of
 
 logger = logging.getLogger(__name__)
@@ -27,14 +31,8 @@ def cluster_cells(mdata: md.MuData, config: ClusterConfig) -> md.MuData:
     first component of the latter follows depth; it is kept there but not used for neighbours.
     """
     clustered = mdata.copy()
-    counts = counts_of(clustered["rna"])
-    genes = variable_genes(counts, config.n_variable_genes)
-    scaled = scale_genes(log_normalize(counts)[:, genes])
-    clustered["rna"].obsm["X_pca"], _ = pca(scaled, config.n_pcs, seed=config.seed)
-    counts = counts_of(clustered["atac"])
-    peaks = top_features(counts, percentile=PEAK_PERCENTILE)
-    weighted = tf_idf(counts)[:, np.sort(peaks)]
-    clustered["atac"].obsm["X_lsi"], _ = lsi(weighted, config.n_lsi, seed=config.seed)
+    clustered["rna"].obsm["X_pca"] = rna_components(counts_of(clustered["rna"]), config)
+    clustered["atac"].obsm["X_lsi"] = atac_components(counts_of(clustered["atac"]), config)
     found = weighted_neighbors(
         (clustered["rna"].obsm["X_pca"], clustered["atac"].obsm["X_lsi"][:, 1:]),
         n_neighbors=config.n_neighbors,
@@ -48,12 +46,59 @@ def cluster_cells(mdata: md.MuData, config: ClusterConfig) -> md.MuData:
     clustered.obs["cluster"] = pd.Categorical(
         labels.astype(str), categories=[str(i) for i in range(labels.max() + 1)]
     )
-    logger.info(
-        "%d cells, %d variable genes, %d peaks: %d clusters of %s cells",
-        mdata.n_obs,
-        len(genes),
-        len(peaks),
-        labels.max() + 1,
-        ", ".join(map(str, np.bincount(labels))),
-    )
+    _log_sizes("both modalities", labels)
     return clustered
+
+
+def cluster_rna(
+    rna: ad.AnnData, config: ClusterConfig, *, sample: str, qc: QcConfig | None
+) -> pd.DataFrame:
+    """Return contracts.CLUSTERS of the cells by their RNA alone, `0` the largest.
+
+    PCA, nearest neighbours and their shared neighbours, Louvain (Seurat FindNeighbors and
+    FindClusters). `rna` is cells × genes; of the criteria of `qc` the two on RNA apply, so that
+    these clusters need no peak. Barcodes become `<sample>#<barcode>` where they are not yet.
+    """
+    counts = counts_of(rna)
+    kept = _passes_rna_criteria(counts, qc)
+    if not kept.any():
+        message = (
+            f"sample {sample}: none of {rna.n_obs} barcodes has an RNA count within the limits of"
+            f" qc. Check its RNA counts, or relax qc.min_rna_umis and qc.max_rna_umis."
+        )
+        raise DataError(message)
+    components = rna_components(counts[kept], config)
+    graph = nearest_graph(
+        components, n_neighbors=config.n_neighbors, small_samples=config.small_samples
+    )
+    labels = louvain(graph, resolution=config.resolution, seed=config.seed)
+    _log_sizes(f"{sample}: RNA of {kept.sum()} of {rna.n_obs} barcodes", labels)
+    prefix = f"{sample}#"
+    names = [name if name.startswith(prefix) else prefix + name for name in rna.obs_names[kept]]
+    return pd.DataFrame({"barcode": names, "cluster": labels.astype(str)})
+
+
+def rna_components(counts: sparse.csr_matrix, config: ClusterConfig) -> NDArray[np.float64]:
+    """Return principal components of the variable genes, cells × components."""
+    genes = variable_genes(counts, config.n_variable_genes)
+    logger.info("%d variable genes of %d", len(genes), counts.shape[1])
+    return pca(scale_genes(log_normalize(counts)[:, genes]), config.n_pcs, seed=config.seed)[0]
+
+
+def atac_components(counts: sparse.csr_matrix, config: ClusterConfig) -> NDArray[np.float64]:
+    """Return the LSI of the peaks with most counts, cells × components, the first kept."""
+    peaks = top_features(counts, percentile=PEAK_PERCENTILE)
+    logger.info("%d top peaks of %d", len(peaks), counts.shape[1])
+    return lsi(tf_idf(counts)[:, np.sort(peaks)], config.n_lsi, seed=config.seed)[0]
+
+
+def _passes_rna_criteria(counts: sparse.csr_matrix, qc: QcConfig | None) -> NDArray[np.bool_]:
+    totals = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
+    if qc is None:
+        return np.asarray(totals > 0)
+    return np.asarray((totals > qc.min_rna_umis) & (totals < qc.max_rna_umis))
+
+
+def _log_sizes(of_what: str, labels: NDArray[np.int64]) -> None:
+    sizes = np.bincount(labels)
+    logger.info("%s: %d clusters of %s cells", of_what, len(sizes), ", ".join(map(str, sizes)))

@@ -19,6 +19,7 @@ Indices = NDArray[np.int64]
 N_TREES = 50  # Seurat AnnoyNN
 SMALLEST_SHARE = 1 / 15  # Seurat prune.SNN: edges of the shared neighbour graph below it go
 CROSS_CONSTANT = 1e-4  # Seurat FindMultiModalNeighbors, cross.contant.list
+MIN_CELLS = 4  # with fewer there are no neighbours to weigh
 LARGEST_SCORE = 200.0  # Seurat clips the modality scores to 0..200
 
 
@@ -62,10 +63,7 @@ class WeightedNeighbors:
 
     def shared_graph(self) -> sparse.csr_matrix:
         """Return the Jaccard index of the neighbour lists, 0 where below 1/15 (wsnn)."""
-        shared = shared_neighbors(self.neighbors)
-        shared.data[shared.data < SMALLEST_SHARE] = 0
-        shared.eliminate_zeros()
-        return shared
+        return _pruned(shared_neighbors(self.neighbors))
 
 
 def weighted_neighbors(
@@ -82,13 +80,9 @@ def weighted_neighbors(
     """
     n_cells = len(embeddings[0])
     if n_cells < neighbor_range:
-        if not small_samples or n_cells < 4:
-            message = (
-                f"{n_cells} cells are fewer than the {neighbor_range} candidates per modality that"
-                " WNN needs. Set cluster.small_samples: true to use as many as there are, or"
-                " leave the sample out."
-            )
-            raise DataError(message)
+        if not small_samples or n_cells < MIN_CELLS:
+            what = f"{neighbor_range} candidates per modality that WNN needs"
+            raise DataError(_too_few(n_cells, what))
         neighbor_range = n_cells - 1
     n_neighbors = min(n_neighbors, neighbor_range - 1)
     one, two = (_modality(e, n_neighbors, neighbor_range) for e in embeddings)
@@ -104,6 +98,23 @@ def weighted_neighbors(
         best = np.argsort(-alike, kind="stable")[:n_neighbors]
         neighbors[i], similarity[i] = others[best], alike[best]
     return WeightedNeighbors(neighbors, np.sqrt(np.clip((1 - similarity) / 2, 0, 1)), weights)
+
+
+def nearest_graph(
+    embedding: Floats, *, n_neighbors: int, small_samples: bool = False
+) -> sparse.csr_matrix:
+    """Return the Jaccard index of the lists of nearest cells of one embedding, 0 below 1/15.
+
+    Lists hold `n_neighbors` cells, the cell itself among them (Seurat FindNeighbors: snn of
+    cells × components that are not scaled). There must be as many cells, unless `small_samples`
+    shortens the lists to half of the cells.
+    """
+    n_cells = len(embedding)
+    if n_cells < n_neighbors:
+        if not small_samples or n_cells < MIN_CELLS:
+            raise DataError(_too_few(n_cells, f"{n_neighbors} neighbours that a cell needs"))
+        n_neighbors = max(2, n_cells // 2)
+    return _pruned(shared_neighbors(nearest_lists(embedding, n_neighbors)[0]))
 
 
 def shared_neighbors(lists: Indices) -> sparse.csr_matrix:
@@ -172,6 +183,21 @@ def _without_self(lists: Indices) -> Indices:
     others[others.all(axis=1), -1] = False
     kept: Indices = lists[others].reshape(len(lists), -1)
     return kept
+
+
+def _pruned(shared: sparse.csr_matrix) -> sparse.csr_matrix:
+    shared.data[shared.data < SMALLEST_SHARE] = 0
+    shared.eliminate_zeros()
+    return shared
+
+
+def _too_few(n_cells: int, needed: str) -> str:
+    if n_cells < MIN_CELLS:
+        return f"{n_cells} cells are too few to cluster. Leave the sample out, or relax qc."
+    return (
+        f"{n_cells} cells are fewer than the {needed}. Set cluster.small_samples: true to use as"
+        " many as there are, or leave the sample out."
+    )
 
 
 def _membership(lists: Indices) -> sparse.csr_matrix:

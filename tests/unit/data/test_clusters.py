@@ -5,8 +5,10 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import adjusted_rand_score
 
-from epifoundation.config import ClusterConfig
-from epifoundation.data.clusters import cluster_cells
+from epifoundation.config import ClusterConfig, QcConfig
+from epifoundation.contracts import CLUSTERS
+from epifoundation.data.clusters import cluster_cells, cluster_rna
+from epifoundation.errors import DataError
 from epifoundation.multiome import multiome, read_multiome, write_multiome
 
 CONFIG = ClusterConfig(
@@ -61,3 +63,45 @@ def test_same_cells_same_clusters_and_input_untouched(cells):
     np.testing.assert_array_equal(first["rna"].obsm["X_pca"], second["rna"].obsm["X_pca"])
     assert "cluster" not in cells.obs
     assert not cells["rna"].obsm
+
+
+def test_rna_alone_finds_the_planted_types_and_names_cells_by_sample(cells):
+    rna = cells["rna"].copy()
+    rna.obs_names = [name.removeprefix("s#") for name in rna.obs_names]
+    found = cluster_rna(rna, CONFIG, sample="s", qc=None)
+    CLUSTERS.check(found, "clusters")
+    assert found["barcode"].tolist() == cells.obs_names.tolist()
+    assert adjusted_rand_score(cells.obs["kind"], found["cluster"]) > 0.95
+    assert cluster_rna(cells["rna"], CONFIG, sample="s", qc=None).equals(found)
+
+
+def test_barcodes_outside_the_rna_limits_join_no_rna_cluster(cells):
+    limits = QcConfig(
+        min_rna_umis=0,
+        max_rna_umis=1000,
+        min_atac_reads=10**6,  # says nothing of RNA
+        max_atac_reads=10**7,
+        atac_reads="in_peaks",
+        max_nucleosome_signal=1,
+        nucleosome_lines="all",
+        min_tss_enrichment=1,
+    )
+    rna = cells["rna"].copy()
+    counts = rna.X.toarray()
+    counts[3], counts[5] = 0, 100
+    rna.X = sparse.csr_matrix(counts)
+    found = cluster_rna(rna, CONFIG, sample="s", qc=limits)
+    assert sorted(set(cells.obs_names) - set(found["barcode"])) == ["s#3", "s#5"]
+    rna.X = rna.X * 0
+    with pytest.raises(DataError, match=r"sample s: none of 150 barcodes .* qc\.min_rna_umis"):
+        cluster_rna(rna, CONFIG, sample="s", qc=limits)
+
+
+def test_few_cells_need_the_option(cells):
+    few = cells["rna"][::10].copy()  # too few to tell the types
+    config = CONFIG.model_copy(update={"n_neighbors": 20})
+    with pytest.raises(DataError, match=r"15 cells are fewer than the 20 .*small_samples: true"):
+        cluster_rna(few, config, sample="s", qc=None)
+    small = config.model_copy(update={"small_samples": True})
+    found = cluster_rna(few, small, sample="s", qc=None)
+    assert len(found) == 15
