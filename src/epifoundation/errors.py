@@ -1,5 +1,7 @@
 """Errors a user can act on. Anything else that is raised is a bug of ours."""
 
+import errno
+
 
 class EpiFoundationError(Exception):
     """The run cannot go on, for a reason the message explains."""
@@ -35,3 +37,21 @@ class EvaluationError(EpiFoundationError):
 
 class ToolError(EpiFoundationError):
     """A native program is missing, of the wrong version, or failed."""
+
+
+class DiskFullError(EpiFoundationError):
+    """There is no room left to write an output."""
+
+
+def told_by_system(error: OSError) -> str | None:
+    """Return the line for a missing file, a lack of rights or of space; None for the rest."""
+    hints = {
+        errno.ENOENT: "Check the path.",
+        errno.ENOTDIR: "Check the path.",
+        errno.EISDIR: "Name a file, not a folder.",
+        errno.EACCES: "Check who may read and write there.",
+        errno.ENOSPC: "Free space and start again; nothing is half-written.",
+        errno.EDQUOT: "Free space and start again; nothing is half-written.",
+    }
+    hint = hints.get(error.errno or 0)
+    return None if hint is None else f"{error.filename or 'a file'}: {error.strerror}. {hint}"

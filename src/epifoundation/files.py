@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from epifoundation.errors import DiskFullError
+
 Item = TypeVar("Item")
+FULL_BYTES = 2**20  # a write that fails with less than this left failed for want of space
 
 
 @contextmanager
@@ -21,7 +24,8 @@ def whole(path: Path | str) -> Iterator[Path]:
 
     Works for a file and for a folder (the block creates either). The name keeps the suffixes of
     `path`, since some writers choose their format by suffix. What a failed block wrote is removed,
-    and so is what a killed process of this machine left.
+    and so is what a killed process of this machine left. Raises DiskFullError where a block fails
+    on a full disk, however the library at work tells of it.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -33,6 +37,13 @@ def whole(path: Path | str) -> Iterator[Path]:
         if target.is_dir() and not target.is_symlink():
             _remove(target)
         partial.replace(target)
+    except Exception as error:
+        if shutil.disk_usage(target.parent).free < FULL_BYTES:
+            message = (
+                f"{target}: the disk is full. Free space and start again; nothing is half-written."
+            )
+            raise DiskFullError(message) from error
+        raise
     finally:
         _remove(partial)
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from epifoundation.errors import EpiFoundationError
+from epifoundation.errors import EpiFoundationError, told_by_system
 
 
 @contextmanager
@@ -21,11 +21,12 @@ def job(log: str) -> Iterator[None]:
     logging.captureWarnings(capture=True)
     try:
         yield
-    except EpiFoundationError as error:
-        logging.getLogger(__name__).error("%s", error)
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(1)
-    except Exception:
+    except Exception as error:
+        line = told_by_system(error) if isinstance(error, OSError) else None
+        if line is not None or isinstance(error, EpiFoundationError):
+            logging.getLogger(__name__).error("%s", line or error, exc_info=line is not None)
+            sys.stderr.write(f"error: {line or error}\n")
+            sys.exit(1)
         logging.getLogger(__name__).exception("unexpected error, please report it")
         sys.stderr.write(f"error: unexpected failure, see {log}\n")
         sys.exit(1)

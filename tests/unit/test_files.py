@@ -1,9 +1,11 @@
 import logging
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from epifoundation.errors import DiskFullError
 from epifoundation.files import file_hash, progress_line, whole, with_progress
 
 
@@ -73,3 +75,14 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not
     with whole(target) as partial:
         partial.write_text("all")
     assert [path.name for path in tmp_path.iterdir()] == ["out.tsv"]
+
+
+def test_a_full_disk_is_named_whatever_the_library_says(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    with (
+        pytest.raises(DiskFullError, match="out.npy: the disk is full"),
+        whole(tmp_path / "out.npy"),
+    ):
+        raise OSError("1000000 requested and 131056 written")  # as NumPy says it
+    assert list(tmp_path.iterdir()) == []

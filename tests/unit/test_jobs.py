@@ -1,6 +1,7 @@
 """How a job ends, for its log, its caller and a reader."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +40,13 @@ def test_our_mistake_leaves_a_traceback_in_the_log(tmp_path, capsys):
     assert end.value.code == 1
     assert "ZeroDivisionError" in log.read_text()
     assert str(log) in capsys.readouterr().err
+
+
+def test_what_the_system_says_is_one_line(tmp_path, capsys):
+    log = tmp_path / "job.log"
+    with pytest.raises(SystemExit), job(log=str(log)), Path("/dev/full").open("w") as full:
+        full.write("counts")
+    line = capsys.readouterr().err
+    assert "No space left on device. Free space" in line
+    assert len(line.splitlines()) == 1
+    assert "Traceback" in log.read_text()

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from epifoundation.cli import data, scores
 from epifoundation.cli.arguments import Arguments
-from epifoundation.errors import EpiFoundationError
+from epifoundation.errors import EpiFoundationError, told_by_system
 
 EXIT_ERROR = 2
 
@@ -25,8 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_ERROR
     except OSError as error:
-        where = error.filename or "a file"
-        sys.stderr.write(f"error: {where}: {error.strerror or error}. Check the path.\n")
+        line = told_by_system(error)
+        if line is None:
+            raise
+        sys.stderr.write(f"error: {line}\n")
         return EXIT_ERROR
     return 0
 
