@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from epifoundation.contracts import SCHEMA_VERSION, Table
+from epifoundation.data.expression import bin_expression
 from epifoundation.data.vocabulary import N_SPECIAL, Vocabulary
 from epifoundation.errors import ContractError, DataError
 from epifoundation.files import whole
@@ -125,6 +126,21 @@ class TokenStore:
             )
             raise ContractError(message)
         return np.asarray(rows, np.int64)
+
+
+def expression_levels(store: TokenStore, n_bins: int) -> sparse.csr_matrix:
+    """Return the target of expression prediction, cells × genes of the vocabulary, uint8.
+
+    Its entries are those of `store.gene_tokens`, in their order: 1 to `n_bins` - 1 each.
+    """
+    columns = np.asarray(store.gene_tokens) - N_SPECIAL
+    entries = (np.asarray(store.gene_counts), columns, np.asarray(store.gene_indptr))
+    counts = sparse.csr_matrix(entries, shape=(store.n_cells, store.n_genes))
+    levels = bin_expression(counts, n_bins)
+    if levels.nnz != len(store.gene_tokens):
+        message = "the token store holds genes without a count. Rerun tokenize_cells."
+        raise ContractError(message)
+    return levels
 
 
 def write_store(mdata: md.MuData, vocabulary: Vocabulary, directory: Path | str) -> None:

@@ -9,8 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from epifoundation.contracts import NO_TYPE
-from epifoundation.data.expression import bin_expression
-from epifoundation.data.store import TokenStore
+from epifoundation.data.store import TokenStore, expression_levels
 from epifoundation.data.vocabulary import N_SPECIAL
 from epifoundation.errors import EvaluationError
 from epifoundation.evaluation.baselines.cells import (
@@ -28,15 +27,6 @@ def accessible_peaks(store: TokenStore) -> sparse.csr_matrix:
     columns = np.asarray(store.peak_tokens) - N_SPECIAL
     shape = (store.n_cells, store.n_peaks)
     return sparse.csr_matrix((data, columns, np.asarray(store.peak_indptr)), shape=shape)
-
-
-def expression_levels(store: TokenStore, n_bins: int) -> sparse.csr_matrix:
-    """Return the target of expression prediction, cells × genes of the vocabulary."""
-    counts = np.asarray(store.gene_counts)
-    columns = np.asarray(store.gene_tokens) - N_SPECIAL
-    shape = (store.n_cells, store.n_genes)
-    matrix = sparse.csr_matrix((counts, columns, np.asarray(store.gene_indptr)), shape=shape)
-    return bin_expression(matrix, n_bins)
 
 
 def split_of(store: TokenStore, split: pd.DataFrame) -> npt.NDArray[np.object_]:

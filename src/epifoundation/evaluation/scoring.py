@@ -6,17 +6,13 @@ from dataclasses import replace
 import pandas as pd
 
 from epifoundation.contracts import NO_TYPE
-from epifoundation.data.store import TokenStore
+from epifoundation.data.store import TokenStore, expression_levels
 from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.evaluation.annotation import ANNOTATION_METRICS, annotation_metrics
 from epifoundation.evaluation.baselines import ANNOTATION, EXPRESSION, INTEGRATION
 from epifoundation.evaluation.baselines.cells import Annotator, Predictor
 from epifoundation.evaluation.expression import EXPRESSION_METRICS, expression_metrics
-from epifoundation.evaluation.inputs import (
-    LABELS_OF_TEST_CELLS,
-    expression_levels,
-    split_of,
-)
+from epifoundation.evaluation.inputs import LABELS_OF_TEST_CELLS, split_of
 from epifoundation.evaluation.integration import INTEGRATION_METRICS, integration_metrics
 from epifoundation.evaluation.results import read_embedding, read_expression, read_predictions
 from epifoundation.evaluation.score import Score, Subject, metric_rows

@@ -9,14 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import sparse
 
 from epifoundation.config import TrainConfig
 from epifoundation.contracts import NO_TYPE
-from epifoundation.data.expression import bin_expression
-from epifoundation.data.store import TokenStore
-from epifoundation.data.vocabulary import N_SPECIAL
+from epifoundation.data.store import TokenStore, expression_levels
 from epifoundation.errors import ModelError
 from epifoundation.hub import Design, FoundationModel
 from epifoundation.model.network import Head
@@ -81,7 +77,7 @@ def finetune_expression(
     As in the authors' code, half of the genes asked of a cell are expressed.
     """
     pretrained.check_store(store)
-    levels = expression_levels(store, n_bins)
+    levels = expression_levels(store, n_bins).data  # one for each entry of store.gene_tokens
 
     def cells(part: str) -> CellDataset:
         return CellDataset(
@@ -110,15 +106,6 @@ def with_new_head(
     new = sorted({name.partition(".")[0] for name in fresh if name not in learned})
     logger.info("fine-tuning for %s; new: %s", head, ", ".join(new))
     return model
-
-
-def expression_levels(store: TokenStore, n_bins: int) -> NDArray[np.uint8]:
-    """Return the level of each entry of `store.gene_tokens`, 1 to `n_bins` - 1."""
-    entries = (store.gene_counts, store.gene_tokens - N_SPECIAL, store.gene_indptr)
-    counts = sparse.csr_matrix(entries, shape=(store.n_cells, store.n_genes))
-    levels = bin_expression(counts, n_bins)
-    assert np.array_equal(levels.indptr, counts.indptr), "binning keeps every expressed gene"
-    return np.asarray(levels.data, np.uint8)
 
 
 def _finetune(

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from epifoundation.data.store import TokenStore, write_store
+from epifoundation.data.store import TokenStore, expression_levels, write_store
 from epifoundation.data.vocabulary import build_vocabulary
 from epifoundation.errors import ContractError, DataError
 from epifoundation.multiome import multiome
@@ -120,3 +120,12 @@ def test_unknown_cell_is_refused(tmp_path):
     write_store(dataset(), build_vocabulary(dataset()), tmp_path / "store")
     with pytest.raises(ContractError, match=r"1 of 2 cells .*s9#c1"):
         TokenStore.open(tmp_path / "store").rows_of(pd.Series(["s1#c1", "s9#c1"]))
+
+
+def test_expression_levels_stand_where_the_tokens_do(tiny_atlas):
+    levels = expression_levels(tiny_atlas.store, 10)
+    assert levels.shape == (60, tiny_atlas.store.n_genes)
+    assert (levels.indices + 4).tolist() == tiny_atlas.store.gene_tokens.tolist()
+    assert levels.indptr.tolist() == tiny_atlas.store.gene_indptr.tolist()
+    assert levels.data.min() >= 1
+    assert levels.data.max() == 9

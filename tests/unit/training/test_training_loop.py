@@ -16,7 +16,7 @@ from epifoundation.hub import Design, FoundationModel
 from epifoundation.training import loop
 from epifoundation.training.checkpoint import Checkpointer
 from epifoundation.training.dataset import CellDataset, rows_of
-from epifoundation.training.finetune import expression_levels, finetune_cell_type, with_new_head
+from epifoundation.training.finetune import finetune_cell_type, with_new_head
 from epifoundation.training.loop import Run, learning_rate_at, train
 from epifoundation.training.objectives import align_genes
 from epifoundation.training.pretrain import batch_ids, pretrain
@@ -211,10 +211,3 @@ def test_one_type_cannot_be_learned(tiny_atlas, tiny_model, tiny_training):
     split = tiny_atlas.split[(types == types.iloc[0]).to_numpy()].assign(split="train")
     with pytest.raises(ModelError, match="1 cell types"):
         finetune_cell_type(pretrained, tiny_atlas.store, split, tiny_training, seed=0)
-
-
-def test_levels_lie_within_the_bins(tiny_atlas):
-    levels = expression_levels(tiny_atlas.store, 10)
-    assert levels.shape == tiny_atlas.store.gene_tokens.shape
-    assert levels.min() >= 1
-    assert levels.max() == 9
