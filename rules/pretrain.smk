@@ -4,7 +4,7 @@
 # gain little from a second one, and two such jobs side by side take half the time.
 
 MODEL_CODE = (
-    "hub.py",
+    "hub/directory.py",
     "data/store.py",
     "data/vocabulary.py",
     "model/attention.py",
