@@ -27,7 +27,7 @@ rule integrate:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=32000,
+        mem_mb=memory_mb(4000, 60),
         runtime=720,
     params:
         liger_python=cfg.benchmark.liger_python,
@@ -56,7 +56,7 @@ rule annotate_controls:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=32000,
+        mem_mb=memory_mb(3000, 40),
         runtime=240,
     params:
         methods=cfg.benchmark.annotation,
@@ -88,7 +88,7 @@ rule predict_expression_baselines:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=64000,
+        mem_mb=memory_mb(4000, 30),
         runtime=480,
     params:
         methods=cfg.benchmark.expression,
@@ -123,7 +123,7 @@ rule score_integration:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
+        mem_mb=memory_mb(3000, 20),
         runtime=240,
     params:
         methods=integration_methods,
@@ -156,7 +156,7 @@ rule score_annotation:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=memory_mb(2000, 10),
         runtime=30,
     params:
         methods=[*cfg.benchmark.annotation, "epifoundation"],
@@ -191,7 +191,7 @@ rule score_expression:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=32000,
+        mem_mb=memory_mb(3000, 40),
         runtime=120,
     params:
         methods=[*cfg.benchmark.expression, "epifoundation"],

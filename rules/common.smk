@@ -1,5 +1,6 @@
 # What all rules share: the sample sheet, rerun triggers, and where results live.
 import hashlib
+import os
 
 from epifoundation.samples import SampleSheet
 
@@ -33,3 +34,17 @@ def code_of(*modules):
 def local_or_url(location):
     """A local path of the configuration as an input file; a URL is no input file."""
     return [] if location is None or "://" in str(location) else str(location)
+
+
+def memory_mb(base, per_mb):
+    """Megabytes to ask for: `base`, and so much per megabyte of input, files or folders."""
+
+    def asked(wildcards, input):
+        files = [
+            file
+            for path in input
+            for file in (Path(path).rglob("*") if os.path.isdir(path) else [str(path)])
+        ]
+        return int(base + per_mb * sum(os.stat(file).st_size for file in files) / 2**20)
+
+    return asked

@@ -82,7 +82,7 @@ rule figure_atlas:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
+        mem_mb=memory_mb(3000, 40),
         runtime=120,
     params:
         code=code_of(*FIGURE_CODE),
@@ -105,7 +105,7 @@ rule figure_heatmap:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=memory_mb(2000, 10),
         runtime=30,
     params:
         datasets=partial(figure_datasets, cfg.benchmark.heatmap_figures),
@@ -131,7 +131,7 @@ rule figure_methods:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
+        mem_mb=memory_mb(3000, 40),
         runtime=120,
     params:
         datasets=partial(figure_datasets, cfg.benchmark.umap_figures),
