@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from epifoundation.errors import ConfigError
 
@@ -65,14 +65,20 @@ class AlignConfig(Section):
 
 
 class PeakConfig(Section):
-    """Pooled peak calling with MACS2."""
+    """Peak calling with MACS2 or MACS3, as Signac's CallPeaks."""
 
+    caller: Literal["macs2", "macs3"] = Field(description="Which program; both call alike.")
     pool: Literal["atlas", "all"] = Field(description="Whose fragments are pooled.")
+    calls: Literal["pooled", "sample", "cluster"] = Field(
+        description="One call on all fragments; or one a sample, or RNA cluster of one, merged."
+    )
     frozen: str | None = Field(description="BED of a given peak set; null: call peaks.")
     genome_size: float = Field(gt=0, description="MACS2 -g, in base pairs.")
     q_value: float = Field(gt=0, lt=1, description="MACS2 -q.")
     extension_bp: int = Field(gt=0, description="MACS2 --extsize; --shift is minus half of it.")
-    keep_duplicates: str = Field(description="MACS2 --keep-dup: a number, `auto` or `all`.")
+    keep_duplicates: PositiveInt | Literal["auto", "all"] = Field(
+        description="MACS2 --keep-dup: tags kept at one position; a number, `auto` or `all`."
+    )
 
 
 class QcConfig(Section):
@@ -88,6 +94,9 @@ class QcConfig(Section):
     max_nucleosome_signal: float = Field(gt=0, description="Nucleosome signal below this.")
     nucleosome_lines: Literal["all", "signac"] = Field(
         description="Whole file, or Signac's first 5,000 lines per barcode."
+    )
+    tss_enrichment: Literal["fast", "slow"] = Field(
+        description="Which of Signac's two scores: `fast = TRUE`, its default, or FALSE."
     )
     min_tss_enrichment: float | None = Field(
         ge=0, description="TSS enrichment above this; null: not applied."
@@ -163,6 +172,18 @@ class ModelConfig(Section):
     embedding_std: float = Field(
         gt=0, description="Size of table entries at the start; smaller: tables learn faster."
     )
+    initialisation: Literal["independent", "identical_blocks"] = Field(
+        description="Blocks start apart, or as copies of one (authors)."
+    )
+    batch_norm: Literal["real", "padded"] = Field(
+        description="Statistics of real tokens, or also of padding to max_peaks + 1 and max_genes."
+    )
+    pooling: Literal["cls", "mean"] = Field(
+        description="A cell's embedding: its [CLS] token, or the mean of its tokens."
+    )
+    depth_input: Literal["none", "log_counts"] = Field(
+        description="Whether the [CLS] token carries the logarithm of a cell's number of peaks."
+    )
 
     @model_validator(mode="after")
     def _heads(self) -> Self:
@@ -182,8 +203,20 @@ class TrainConfig(Section):
     cells_per_minibatch: int = Field(ge=1, description="Cells of a micro-batch, on average.")
     accumulation_steps: int = Field(ge=1, description="Micro-batches per update.")
     clip_norm: float = Field(gt=0, description="Largest norm of the gradient.")
-    precision: Literal["bf16", "fp32"] = Field(description="Autocast precision on a GPU.")
+    precision: Literal["bf16", "fp32"] = Field(
+        description="Autocast precision on a GPU; a CPU computes in fp32."
+    )
     patience: int = Field(ge=1, description="Epochs without a better validation before stopping.")
+    schedule: Literal["cosine", "warm_restarts"] = Field(
+        description="One cosine over all updates, or the authors' warm restarts, by epoch."
+    )
+    tokens_per_minibatch: int | None = Field(
+        ge=2,
+        description="Most tokens of a micro-batch; null: cells_per_minibatch cells of mean length.",
+    )
+    max_peaks: int | None = Field(
+        ge=2, description="Peaks read of a cell in this stage; null: as many as the model reads."
+    )
 
     @model_validator(mode="after")
     def _cosine(self) -> Self:
@@ -191,6 +224,41 @@ class TrainConfig(Section):
             message = "min_learning_rate is above learning_rate"
             raise ValueError(message)
         return self
+
+
+class FinetuneConfig(TrainConfig):
+    """One stage of fine-tuning."""
+
+    trainable: Literal["full", "frozen_tables", "lora"] = Field(
+        description="All parameters; all but the tables; or heads and low-rank changes of blocks."
+    )
+    lora_rank: int = Field(ge=1, description="Rank of the changes that `lora` learns.")
+
+
+class ExecutionConfig(Section):
+    """How training uses the machine; no result depends on it beyond rounding and dropout draws."""
+
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        description="`cuda` refuses to start without a GPU; `auto` takes one where there is one."
+    )
+    n_devices: int = Field(
+        ge=1, description="GPUs (CPU: processes) pretraining is split over; fine-tuning takes one."
+    )
+    shard_tables: bool = Field(
+        description="Split the tables of peaks and genes over the devices; slower, less memory."
+    )
+    n_workers: int = Field(ge=0, description="Threads per device that read cells ahead; 0: none.")
+    gradient_checkpointing: bool = Field(
+        description="Compute blocks again in the backward pass: less memory, a third more work."
+    )
+    compile: bool = Field(description="Compile the blocks; minutes at the start.")
+    checkpoint_minutes: float = Field(gt=0, description="Minutes between checkpoints.")
+    checkpoint_updates: int | None = Field(
+        ge=1, description="Updates between checkpoints as well; null: by time alone."
+    )
+    keep_checkpoints: int = Field(ge=1, description="Latest checkpoints kept.")
+    log_every_updates: int = Field(ge=1, description="Updates between lines of step metrics.")
+    tensorboard: bool = Field(description="Write the step metrics for TensorBoard too.")
 
 
 class BenchmarkConfig(Section):
@@ -201,11 +269,26 @@ class BenchmarkConfig(Section):
     integration: list[Literal["pca", "harmony", "liger", "scanvi", "random"]] = Field(
         description="Embedding baselines of Table 1."
     )
-    annotation: list[Literal["majority", "depth_only", "lsi_logistic"]] = Field(
-        description="Annotation controls beside Table 2."
-    )
+    annotation: list[
+        Literal[
+            "majority",
+            "depth_only",
+            "lsi_logistic",
+            "lsi_neighbours",
+            "binary_logistic",
+            "binary_naive_bayes",
+        ]
+    ] = Field(description="Annotation controls beside Table 2.")
     expression: list[
-        Literal["gene_activity", "gene_activity_log", "gene_mean", "depth_only", "lsi_ridge"]
+        Literal[
+            "gene_activity",
+            "gene_activity_log",
+            "gene_mean",
+            "depth_only",
+            "lsi_ridge",
+            "lsi_neighbours",
+            "binary_ridge",
+        ]
     ] = Field(description="Expression baselines of Table 3.")
     integration_datasets: list[str] = Field(description="Data sets of Table 1.")
     ablation_datasets: list[str] = Field(description="Data sets of Table 4.")
@@ -236,8 +319,9 @@ class Config(Section):
     atlas: AtlasConfig
     model: ModelConfig
     pretrain: TrainConfig
-    finetune_cell_type: TrainConfig
-    finetune_expression: TrainConfig
+    finetune_cell_type: FinetuneConfig
+    finetune_expression: FinetuneConfig
+    training: ExecutionConfig
     benchmark: BenchmarkConfig
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from epifoundation.config import ModelConfig, TrainConfig
+from epifoundation.config import ExecutionConfig, ModelConfig, TrainConfig
 from epifoundation.data.splits import split_cells
-from epifoundation.data.store import TokenStore, write_store
+from epifoundation.data.store import TokenStore
+from epifoundation.data.tokens import write_store
 from epifoundation.data.vocabulary import Vocabulary, build_vocabulary
 from epifoundation.simulate import simulate_multiome
 
@@ -48,6 +49,10 @@ def tiny_model() -> ModelConfig:
         max_peaks=60,
         max_genes=40,
         embedding_std=1.0,
+        initialisation="independent",
+        batch_norm="real",
+        pooling="cls",
+        depth_input="none",
     )
 
 
@@ -64,4 +69,25 @@ def tiny_training() -> TrainConfig:
         clip_norm=100,
         precision="fp32",
         patience=5,
+        schedule="cosine",
+        tokens_per_minibatch=None,
+        max_peaks=None,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_execution() -> ExecutionConfig:
+    """One process on the CPU, reading as it goes."""
+    return ExecutionConfig(
+        device="cpu",
+        n_devices=1,
+        shard_tables=False,
+        n_workers=0,
+        gradient_checkpointing=False,
+        compile=False,
+        checkpoint_minutes=5,
+        checkpoint_updates=None,
+        keep_checkpoints=2,
+        log_every_updates=1,
+        tensorboard=False,
     )
