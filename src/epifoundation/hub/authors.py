@@ -141,6 +141,10 @@ def _design_of(weights: dict[str, Tensor], n_heads: int, checkpoint: Path | str)
 
 
 def _explained(name: str, vocabularies: Path) -> str:
+        initialisation="identical_blocks",
+        batch_norm="padded",
+        pooling="cls",
+        depth_input="none",
     kind = SIZED_BY.get(name)
     return "" if kind is None else f" for {vocabularies / f'{kind}_vocab.json'}"
 

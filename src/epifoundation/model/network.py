@@ -14,9 +14,12 @@ from torch.utils.checkpoint import checkpoint
 
 from epifoundation.config import ModelConfig
 from epifoundation.model.attention import Segments, packed_attention
-from epifoundation.model.packing import PackedCells, PackedGenes, TokenBatchNorm
+from epifoundation.model.batch_norm import Padding, TokenBatchNorm
+from epifoundation.model.packing import PackedCells, PackedGenes
+from epifoundation.model.parts import INITIALISATIONS, POOLINGS, depth_input
 
 N_SPECIAL = 4  # PAD MASK CLS EOS precede peaks, genes and chromosomes
+PAD = 0
 DECODER_WIDTH = 128  # the authors' gene decoder
 
 Head = Literal["genes", "cell_types", "expression"]
@@ -229,8 +232,11 @@ class EpiFoundation(nn.Module):
             )
         self.dropout = nn.Dropout(config.dropout)
         self.peak_batch_norm = TokenBatchNorm(d_model)
+        self.depth_input = depth_input(config.depth_input, d_model)
         self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
+        INITIALISATIONS[config.initialisation](self.blocks)
         self.norm = nn.LayerNorm(d_model)
+        self.pooling = POOLINGS[config.pooling]()
 
         if "genes" in heads or "expression" in heads:
             self.gene_embedding = NormedEmbedding(
@@ -249,10 +255,13 @@ class EpiFoundation(nn.Module):
     def forward(self, cells: PackedCells) -> Tensor:
         """Return the cell embeddings z_c, (n_cells, d_model) (section 3.3.2)."""
         x = self._input(cells.token_ids, self.peak_embedding, self.peak_chromosomes)
-        x = self.peak_batch_norm(self.dropout(x))  # Z_0
+        n_padded = cells.n_cells * (self.config.max_peaks + 1) - cells.n_tokens
+        x = self.peak_batch_norm(self.dropout(x), self._padding(self.peak_embedding, n_padded))
+        x = self.depth_input(x, cells)  # Z_0
         for block in self.blocks[:-1]:
             x = self._run(block, x, cells, cls_only=False)  # Z_l, (n_tokens, d_model)
-        z: Tensor = self.norm(self._run(self.blocks[-1], x, cells, cls_only=True))
+        x = self._run(self.blocks[-1], x, cells, cls_only=not self.pooling.needs_every_token)
+        z: Tensor = self.pooling(self.norm(x), cells)
         return z
 
     def _run(self, block: nn.Module, x: Tensor, cells: PackedCells, *, cls_only: bool) -> Tensor:
@@ -264,10 +273,11 @@ class EpiFoundation(nn.Module):
 
     def gene_logits(self, z: Tensor, cells: PackedCells, genes: PackedGenes) -> Tensor:
         """Return logits of unexpressed and expressed, (n_pairs, 2) (eq. 9)."""
+        asked = self._genes(genes.gene_ids, n_cells=len(z))
         if self.use_batch:
             assert cells.batch_ids is not None, "pretraining with batches needs batch_ids"
             z = torch.cat([z, self.batch_embedding(cells.batch_ids)], dim=1)  # eq. 7
-        logits: Tensor = self.gene_decoder(z, self._genes(genes.gene_ids), genes.cell_index)
+        logits: Tensor = self.gene_decoder(z, asked, genes.cell_index)
         return logits
 
     def cell_type_logits(self, z: Tensor) -> Tensor:
@@ -277,16 +287,20 @@ class EpiFoundation(nn.Module):
 
     def expression_levels(self, z: Tensor, genes: PackedGenes) -> Tensor:
         """Return the predicted level of each pair, (n_pairs,) (eq. 13)."""
-        levels: Tensor = self.expression_decoder(z, self._genes(genes.gene_ids), genes.cell_index)
+        asked = self._genes(genes.gene_ids, n_cells=len(z))
+        levels: Tensor = self.expression_decoder(z, asked, genes.cell_index)
         return levels[:, 0]
 
     def every_expression_level(self, z: Tensor, gene_ids: Tensor) -> Tensor:
         """Return the predicted levels of the same genes in all cells, (n_cells, n_genes)."""
-        return self.expression_decoder.every_gene(z, self._genes(gene_ids))[:, :, 0]
+        asked = self._genes(gene_ids, n_cells=1)
+        return self.expression_decoder.every_gene(z, asked)[:, :, 0]
 
-    def _genes(self, gene_ids: Tensor) -> Tensor:
+    def _genes(self, gene_ids: Tensor, n_cells: int) -> Tensor:
         g = self._input(gene_ids, self.gene_embedding, self.gene_chromosomes)
-        normed: Tensor = self.gene_batch_norm(self.dropout(g))  # eq. 8, (n_pairs, d_model)
+        n_padded = n_cells * self.config.max_genes - len(gene_ids)
+        padding = self._padding(self.gene_embedding, n_padded)
+        normed: Tensor = self.gene_batch_norm(self.dropout(g), padding)  # eq. 8, (n_pairs, d_model)
         return normed
 
     def _input(self, ids: Tensor, embedding: NormedEmbedding, chromosomes: Tensor) -> Tensor:
@@ -296,3 +310,15 @@ class EpiFoundation(nn.Module):
             table = self.chromosome_embedding.norm(self.chromosome_embedding.table.weight)
             x = x + functional.embedding(chromosomes[ids.long()], table)  # eq. 5
         return x
+
+    def _padding(self, embedding: NormedEmbedding, count: int) -> Padding | None:
+        """Return the padded positions that statistics count; null: none."""
+        if self.config.batch_norm == "real" or not self.training:
+            return None
+        pad = torch.tensor([PAD], device=embedding.table.weight.device)
+        row = embedding(pad)[0]
+        if self.use_chromosome:
+            row = row + self.chromosome_embedding(pad)[0]
+        assert count >= 0, "more tokens than a padded minibatch has positions"
+        # Dropout keeps the mean of an entry and divides its mean square by the share it keeps.
+        return Padding(row, row.square() / (1 - self.dropout.p), count)

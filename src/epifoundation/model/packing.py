@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,15 @@ class PackedCells:
         Tokens of the longest cell.
     batch_ids
         (n_cells,) int64 row in the batch vocabulary; null where batches are not to be used.
+    n_peaks
+        (n_cells,) int64 peaks that are accessible in the cell, subsampled or not; null: those here.
     """
 
     token_ids: Tensor
     cu_seqlens: Tensor
     max_seqlen: int
     batch_ids: Tensor | None = None
+    n_peaks: Tensor | None = None
 
     def __post_init__(self) -> None:
         offsets = self.cu_seqlens
@@ -39,6 +42,8 @@ class PackedCells:
             assert int(lengths.max()) <= self.max_seqlen, "max_seqlen is below a cell's length"
         if self.batch_ids is not None:
             assert len(self.batch_ids) == self.n_cells, "one batch per cell"
+        if self.n_peaks is not None:
+            assert len(self.n_peaks) == self.n_cells, "one number of peaks per cell"
 
     @property
     def n_cells(self) -> int:
@@ -50,14 +55,20 @@ class PackedCells:
         """Number of tokens, [CLS] included."""
         return len(self.token_ids)
 
+    @property
+    def accessible_peaks(self) -> Tensor:
+        """Accessible peaks of each cell, (n_cells,)."""
+        return self.cu_seqlens.diff() - 1 if self.n_peaks is None else self.n_peaks
+
     def to(self, device: torch.device) -> Self:
         """Return the same cells on `device`."""
-        batches = self.batch_ids
+        batches, n_peaks = self.batch_ids, self.n_peaks
         return replace(
             self,
             token_ids=self.token_ids.to(device, non_blocking=True),
             cu_seqlens=self.cu_seqlens.to(device, non_blocking=True),
             batch_ids=None if batches is None else batches.to(device, non_blocking=True),
+            n_peaks=None if n_peaks is None else n_peaks.to(device, non_blocking=True),
         )
 
 
@@ -96,15 +107,3 @@ class PackedGenes:
             cell_index=self.cell_index.to(device, non_blocking=True),
             targets=self.targets.to(device, non_blocking=True),
         )
-
-
-class TokenBatchNorm(nn.BatchNorm1d):
-    """BatchNorm over the real tokens of a pack: there is no padding to normalise over.
-
-    In training it couples the cells of a pack; in eval mode it does not.
-    """
-
-    EPSILON = 6.1e-5  # the smallest normal half-precision number, as in the authors' code
-
-    def __init__(self, d_model: int) -> None:
-        super().__init__(d_model, eps=self.EPSILON)

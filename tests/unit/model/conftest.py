@@ -28,6 +28,10 @@ def _build(**options: object) -> EpiFoundation:
             "max_peaks": 50,
             "max_genes": 20,
             "embedding_std": 1.0,
+            "initialisation": "independent",
+            "batch_norm": "real",
+            "pooling": "cls",
+            "depth_input": "none",
             **{name: options.pop(name) for name in names},
         }
     )

@@ -29,6 +29,10 @@ def build(**changed: object) -> EpiFoundation:
         max_peaks=50,
         max_genes=20,
         embedding_std=1.0,
+        initialisation="independent",
+        batch_norm="real",
+        pooling="cls",
+        depth_input="none",
     )
     options = {"heads": ("genes", "cell_types", "expression"), **changed}
     network = EpiFoundation(
@@ -175,6 +179,10 @@ def test_parameters_at_the_released_sizes():
                 max_peaks=12000,
                 max_genes=8000,
                 embedding_std=1.0,
+                initialisation="independent",
+                batch_norm="real",
+                pooling="cls",
+                depth_input="none",
             ),
             Sizes(n_peaks=524_151, n_genes=36_601, n_chromosomes=24, n_batches=45, n_cell_types=60),
             peak_chromosomes=torch.empty(524_155),
