@@ -136,13 +136,22 @@ class ClusterConfig(Section):
 class LabelConfig(Section):
     """Where cell types come from."""
 
-    source: Literal["disco_wnn", "published", "none"] = Field(
-        description="Spearman with DISCO profiles; `obs['cell_type']` of the files; or no labels."
+    source: Literal["disco_wnn", "disco_rna", "given", "none"] = Field(
+        description="DISCO profiles on clusters of both modalities, or of RNA alone; "
+        "`obs['cell_type']` of the files; or no labels."
+    )
+    method: Literal["spearman", "cellid"] = Field(
+        description="One rank correlation; or the two rounds of DISCO's web CELLiD."
     )
     profiles: str | None = Field(description="URL or path of the profiles TSV/CSV (DISCO getRef).")
     n_genes: int = Field(ge=10, description="Most variable genes of the tissue's profiles used.")
     min_shared_genes: int = Field(ge=1, description="Fewest genes shared with the profiles.")
-    min_margin: float = Field(ge=0, description="Below it a cluster stays `unassigned`.")
+    min_margin: float = Field(
+        ge=0, description="A cluster whose best two scores lie closer stays `unassigned`."
+    )
+    merge_synonyms: bool = Field(
+        description="Give types that are the same by the Cell Ontology its one name."
+    )
 
 
 class AtlasConfig(Section):

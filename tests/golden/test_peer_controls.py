@@ -19,6 +19,18 @@ pytestmark = pytest.mark.filterwarnings("ignore::anndata.OldFormatWarning")
 FILES = {"BMMC_B": "B_abffffe.atac.h5ad", "BMMC_D": "D_e056d38.atac.h5ad"}
 PARTS = {"fit": "train", "val": "validation", "test": "test"}
 SEEDS = range(5)
+ANNOTATION_PEERS = [
+    ("depth_only", "depth only+LR"),
+    ("lsi_logistic", "LSI+LR"),
+    ("binary_logistic", "binary+LR"),
+    ("binary_naive_bayes", "binary+MNB"),
+]
+EXPRESSION_PEERS = [
+    ("gene_mean", "gene mean"),
+    ("depth_only", "depth only+ridge"),
+    ("lsi_ridge", "LSI+ridge"),
+    ("binary_ridge", "binary+ridge"),
+]
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,7 @@ def peers(request, shared):
         used = split != ""
         types = cells.obs["cell_type"].astype(str).to_numpy(dtype=object)[used]
         truth = cells.obs["cell_type"][used][split[used] == "test"]
-        for method in ("majority", "lsi_logistic"):
+        for method in ("majority", *dict(ANNOTATION_PEERS)):
             known = AnnotationCells(peaks[used], types, split[used])
             scores = ANNOTATION[method].run(known, seed)
             values = annotation_metrics(prediction_table(truth.index, *scores), truth)
@@ -55,7 +67,7 @@ def peers(request, shared):
         known = ExpressionCells(peaks[used], levels[used], split[used], 10)
         target = known.levels[known.split == "test"]
         varying = np.ptp(target.toarray(), axis=0) > 0
-        for method in ("gene_mean", "lsi_ridge"):
+        for method in dict(EXPRESSION_PEERS):
             predicted = EXPRESSION[method].run(known, seed)
             values = expression_metrics(target[:, varying], predicted[:, varying])
             expression.append({"method": method, **{k: v.value for k, v in values.items()}})
@@ -73,19 +85,17 @@ def test_majority(peers):
     assert ours["roc_auc"] == 0.5
 
 
-def test_lsi_logistic(peers):
-    # one test set of 95 cells has a standard error of .045: over five seeds, .03
-    ours = peers.annotation.loc["lsi_logistic"]
-    assert ours["accuracy"] == pytest.approx(peers.recorded["LSI+LR", "accuracy"], abs=0.03)
-    assert ours["macro_f1"] == pytest.approx(peers.recorded["LSI+LR", "f1_macro"], abs=0.03)
-    assert ours["roc_auc"] == pytest.approx(peers.recorded["LSI+LR", "auc_ovr_macro"], abs=0.02)
+@pytest.mark.parametrize(("method", "peer"), ANNOTATION_PEERS)
+def test_annotation(peers, method, peer):
+    ours = peers.annotation.loc[method]
+    assert ours["accuracy"] == pytest.approx(peers.recorded[peer, "accuracy"], abs=0.02)
+    assert ours["macro_f1"] == pytest.approx(peers.recorded[peer, "f1_macro"], abs=0.02)
+    assert ours["roc_auc"] == pytest.approx(peers.recorded[peer, "auc_ovr_macro"], abs=0.02)
 
 
-@pytest.mark.parametrize(
-    ("method", "peer"), [("gene_mean", "gene mean"), ("lsi_ridge", "LSI+ridge")]
-)
+@pytest.mark.parametrize(("method", "peer"), EXPRESSION_PEERS)
 def test_expression(peers, method, peer):
     ours = peers.expression.loc[method]
-    assert ours["mse"] == pytest.approx(peers.recorded[peer, "mse"], abs=0.02)
-    assert ours["pearson"] == pytest.approx(peers.recorded[peer, "pearson"], abs=0.01)
-    assert ours["spearman"] == pytest.approx(peers.recorded[peer, "spearman"], abs=0.01)
+    assert ours["mse"] == pytest.approx(peers.recorded[peer, "mse"], abs=0.05)
+    assert ours["pearson"] == pytest.approx(peers.recorded[peer, "pearson"], abs=0.02)
+    assert ours["spearman"] == pytest.approx(peers.recorded[peer, "spearman"], abs=0.02)

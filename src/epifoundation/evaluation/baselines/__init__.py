@@ -1,14 +1,7 @@
 """The methods beside EpiFoundation: one registry per task, one row per method."""
 
-from epifoundation.evaluation.baselines.annotation import depth_logistic, lsi_logistic, majority
+from epifoundation.evaluation.baselines import annotation, expression
 from epifoundation.evaluation.baselines.cells import Annotator, Embedder, Predictor
-from epifoundation.evaluation.baselines.expression import (
-    depth_linear,
-    gene_activity_levels,
-    gene_activity_log,
-    gene_mean,
-    lsi_ridge,
-)
 from epifoundation.evaluation.baselines.liger import embed_liger
 from epifoundation.evaluation.baselines.linear import embed_harmony, embed_pca, embed_randomly
 from epifoundation.evaluation.baselines.scanvi import embed_scanvi
@@ -23,14 +16,19 @@ INTEGRATION = {
     "random": Embedder(embed_randomly, "none", "none"),
 }
 ANNOTATION = {
-    "majority": Annotator(majority, "fit", "train"),
-    "depth_only": Annotator(depth_logistic, "fit", "train"),
-    "lsi_logistic": Annotator(lsi_logistic, "fit", "train"),
+    "majority": Annotator(annotation.majority, "fit", "train"),
+    "depth_only": Annotator(annotation.depth_logistic, "fit", "train"),
+    "lsi_logistic": Annotator(annotation.lsi_logistic, "fit", "train"),
+    "lsi_neighbours": Annotator(annotation.lsi_neighbours, "fit", "train"),
+    "binary_logistic": Annotator(annotation.binary_logistic, "fit", "train"),
+    "binary_naive_bayes": Annotator(annotation.binary_naive_bayes, "fit", "train"),
 }
 EXPRESSION = {
-    "gene_activity": Predictor(gene_activity_levels, "none", "none"),
-    "gene_activity_log": Predictor(gene_activity_log, "none", "none"),
-    "gene_mean": Predictor(gene_mean, "fit", "train"),
-    "depth_only": Predictor(depth_linear, "fit", "train"),
-    "lsi_ridge": Predictor(lsi_ridge, "fit", "train"),
+    "gene_activity": Predictor(expression.gene_activity_levels, "none", "none"),
+    "gene_activity_log": Predictor(expression.gene_activity_log, "none", "none"),
+    "gene_mean": Predictor(expression.gene_mean, "fit", "train"),
+    "depth_only": Predictor(expression.depth_linear, "fit", "train"),
+    "lsi_ridge": Predictor(expression.lsi_ridge, "fit", "train"),
+    "lsi_neighbours": Predictor(expression.lsi_neighbours, "fit", "train"),
+    "binary_ridge": Predictor(expression.binary_ridge, "fit", "train"),
 }

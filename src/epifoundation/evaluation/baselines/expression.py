@@ -4,23 +4,31 @@ Controls are fitted on the training cells; validation cells choose; test cells a
 """
 
 import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from sklearn.neighbors import NearestNeighbors
 
 from epifoundation.data.expression import bin_expression, log_normalize
 from epifoundation.errors import EvaluationError
 from epifoundation.evaluation.baselines.cells import ExpressionCells, Floats
-from epifoundation.evaluation.baselines.lsi import component_choices, log_depth, lsi
+from epifoundation.evaluation.baselines.lsi import NEIGHBOURS, component_choices, log_depth, lsi
 
 logger = logging.getLogger(__name__)
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+KERNEL_PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
+MAX_KERNEL_CELLS = 20_000
 GENES_AT_ONCE = 1024  # bounds memory
 
 Doubles = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.bool_]
+Predict = Callable[[slice], npt.NDArray[np.floating]]  # of some genes: (n_cells, n_genes)
 
 
 def gene_activity_levels(cells: ExpressionCells, seed: int) -> Floats:
@@ -59,22 +67,114 @@ def depth_linear(cells: ExpressionCells, seed: int) -> Floats:
 
 def lsi_ridge(cells: ExpressionCells, seed: int) -> Floats:
     """Return levels predicted by ridge regression on LSI components."""
-    train, validation, test = (cells.split == part for part in ("train", "validation", "test"))
-    if not validation.any():
+    train = _needs_validation(cells)
+    components = lsi(cells.accessible, train)
+    settings = (
+        (f"{k} components, alpha={penalty:g}", k, penalty)
+        for k in component_choices(components.shape[1])
+        for penalty in PENALTIES
+    )
+
+    def fit(k: int, penalty: float) -> Callable[[Rows], Predict]:
+        model = fit_ridge(components[train, :k], cells.levels[train], penalty)
+        return lambda rows: lambda genes: model.of_genes(genes).predict(components[rows, :k])
+
+    return _best(cells, ((name, fit(k, penalty)) for name, k, penalty in settings))
+
+
+def binary_ridge(cells: ExpressionCells, seed: int) -> Floats:
+    """Return levels predicted by ridge regression on the open peaks, in its kernel form."""
+    train = _needs_validation(cells)
+    if train.sum() > MAX_KERNEL_CELLS:
+        message = (
+            f"{train.sum():,} training cells are too many for ridge regression on peaks, which"
+            f" keeps a number per pair of cells (at most {MAX_KERNEL_CELLS:,})"
+        )
+        raise EvaluationError(message)
+    peaks = cells.accessible.astype(np.float64)
+    centre = np.asarray(peaks[train].mean(axis=0))
+    products = (peaks @ peaks[train].T).toarray()
+    products -= np.asarray(peaks @ centre.T) + np.asarray(peaks[train] @ centre.T).T
+    products += float((centre**2).sum())
+    values, vectors = np.linalg.eigh(products[train])
+    projected = products @ vectors
+    levels = sparse.csc_matrix(cells.levels[train])
+
+    def fit(penalty: float) -> Callable[[Rows], Predict]:
+        scaled = vectors / (np.maximum(values, 0) + penalty)
+
+        def predict(rows: Rows, genes: slice) -> Doubles:
+            target = levels[:, genes].toarray().astype(np.float64)
+            means = target.mean(axis=0)
+            weights = scaled.T @ (target - means)
+            return np.asarray(projected[rows] @ weights + means)
+
+        return lambda rows: partial(predict, rows)
+
+    return _best(cells, ((f"alpha={alpha:g}", fit(alpha)) for alpha in KERNEL_PENALTIES))
+
+
+def lsi_neighbours(cells: ExpressionCells, seed: int) -> Floats:
+    """Return the mean levels of the nearest training cells in LSI, weighted by closeness."""
+    train = _needs_validation(cells)
+    components = lsi(cells.accessible, train)
+    levels = sparse.csr_matrix(cells.levels[train], dtype=np.float64)
+
+    def fit(k: int, n_neighbours: int) -> Callable[[Rows], Predict]:
+        n_used = min(n_neighbours, int(train.sum()))
+        search = NearestNeighbors(n_neighbors=n_used, metric="cosine")
+        search.fit(components[train, :k])
+
+        def at(rows: Rows) -> Predict:
+            distance, place = search.kneighbors(components[rows, :k])
+            closeness = 1 / np.maximum(distance, np.finfo(float).eps)
+            closeness /= closeness.sum(axis=1, keepdims=True)
+            first = np.arange(0, closeness.size + 1, n_used)
+            shape = (len(closeness), levels.shape[0])
+            weights = sparse.csr_matrix((closeness.ravel(), place.ravel(), first), shape=shape)
+            mean = sparse.csc_matrix(weights @ levels)
+            return lambda genes: mean[:, genes].toarray()
+
+        return at
+
+    settings = product(component_choices(components.shape[1]), NEIGHBOURS)
+    return _best(cells, ((f"{k} components, {n} neighbours", fit(k, n)) for k, n in settings))
+
+
+def _needs_validation(cells: ExpressionCells) -> Rows:
+    """Return which cells are for training, where there are others to choose settings with."""
+    if not (cells.split == "validation").any():
         message = "no validation cell to choose settings with"
         raise EvaluationError(message)
-    components = lsi(cells.accessible, train, seed)
+    return np.asarray(cells.split == "train")
+
+
+def _best(
+    cells: ExpressionCells, settings: Iterable[tuple[str, Callable[[Rows], Predict]]]
+) -> Floats:
+    """Return what the setting with the least squared error on validation cells predicts."""
+    validation, test = (np.asarray(cells.split == part) for part in ("validation", "test"))
     truth = sparse.csc_matrix(cells.levels[validation])
-    best_error, best_model, best_k = np.inf, None, 0
-    for k in component_choices(components.shape[1]):
-        for penalty in PENALTIES:
-            model = fit_ridge(components[train, :k], cells.levels[train], penalty)
-            error = model.error(components[validation, :k], truth)
-            if error < best_error:
-                best_error, best_model, best_k = error, model, k
-                logger.info("%d components, alpha=%g: MSE %.4f", k, penalty, error)
-    assert best_model is not None, "at least one setting was tried"
-    return best_model.predict(components[test, :best_k])
+    n_genes = truth.shape[1]
+    best_error = np.inf
+    for name, fitted in settings:
+        predict = fitted(validation)
+        total = sum(
+            float(((predict(genes) - truth[:, genes].toarray()) ** 2).sum())
+            for genes in _blocks(n_genes)
+        )
+        if total < best_error:
+            best_error, best = total, fitted
+            logger.info("%s: MSE %.4f", name, total / float(np.prod(truth.shape)))
+    levels = np.empty((int(test.sum()), n_genes), dtype=np.float32)
+    predict = best(test)
+    for genes in _blocks(n_genes):
+        levels[:, genes] = predict(genes)
+    return levels
+
+
+def _blocks(n_genes: int) -> list[slice]:
+    return [slice(first, first + GENES_AT_ONCE) for first in range(0, n_genes, GENES_AT_ONCE)]
 
 
 @dataclass(frozen=True)
@@ -88,14 +188,9 @@ class LinearMap:
         """Return (n_cells, n_genes) float32."""
         return np.asarray(x @ self.weights + self.intercept, dtype=np.float32)
 
-    def error(self, x: Floats, truth: sparse.csc_matrix) -> float:
-        """Return the mean squared error over all cells and genes."""
-        total = 0.0
-        for first in range(0, truth.shape[1], GENES_AT_ONCE):
-            genes = slice(first, first + GENES_AT_ONCE)
-            part = LinearMap(self.weights[:, genes], self.intercept[genes])
-            total += float(((part.predict(x) - truth[:, genes].toarray()) ** 2).sum())
-        return total / float(np.prod(truth.shape))
+    def of_genes(self, genes: slice) -> "LinearMap":
+        """Return the map to some of the genes."""
+        return LinearMap(self.weights[:, genes], self.intercept[genes])
 
 
 def fit_ridge(x: Floats, levels: sparse.csr_matrix, penalty: float) -> LinearMap:

@@ -10,6 +10,8 @@ from epifoundation.evaluation.baselines.cells import Floats
 MAX_COMPONENTS = 50
 COMPONENTS = (10, 20, 30, 50)  # tried by the controls; fewer where there are fewer cells
 SCALE = 1e4
+SVD_SEED = 0
+NEIGHBOURS = (5, 10, 20)  # tried by the controls
 
 
 def tf_idf(accessible: sparse.csr_matrix, fit: npt.NDArray[np.bool_]) -> sparse.csr_matrix:
@@ -27,12 +29,15 @@ def tf_idf(accessible: sparse.csr_matrix, fit: npt.NDArray[np.bool_]) -> sparse.
     return sparse.csr_matrix(weighted)
 
 
-def lsi(accessible: sparse.csr_matrix, fit: npt.NDArray[np.bool_], seed: int) -> Floats:
-    """Return (n_cells, up to 50) components, each of mean 0 and deviation 1 over the fit cells."""
+def lsi(accessible: sparse.csr_matrix, fit: npt.NDArray[np.bool_]) -> Floats:
+    """Return (n_cells, up to 50) components, each of mean 0 and deviation 1 over the fit cells.
+
+    The decomposition is the same for every seed: a seed changes the cells, not the method.
+    """
     weighted = tf_idf(accessible, fit)
     n_components = min(MAX_COMPONENTS, int(fit.sum()) - 1, weighted.shape[1] - 1)
     _, _, directions = randomized_svd(
-        weighted[fit], n_components=n_components, random_state=seed, n_iter=7
+        weighted[fit], n_components=n_components, random_state=SVD_SEED, n_iter=7
     )
     return standardised(np.asarray(weighted @ directions.T), fit)
 
