@@ -3,11 +3,12 @@
 #      R/peaks/{atlas}/peaks.bed; R/reference/{genes.gtf,blacklist.bed}
 # Out: R/inputs/{sample}/{rna.h5ad,atac_fragments.tsv.gz,atac_fragments.tsv.gz.tbi} (fragments),
 #      R/matrix/{atlas}/{sample}/{atac_counts.h5ad,barcode_metrics.parquet} (not matrices),
-#      R/matrix/{atlas}/{sample}/{cells.h5mu,qc_funnel.tsv}
+#      R/matrix/{atlas}/{sample}/{cells.h5mu,qc_funnel.tsv,qc_alternatives.tsv}
 
 CELLS = {
     "cells": f"{R}/matrix/{{atlas}}/{{sample}}/cells.h5mu",
     "funnel": f"{R}/matrix/{{atlas}}/{{sample}}/qc_funnel.tsv",
+    "alternatives": f"{R}/matrix/{{atlas}}/{{sample}}/qc_alternatives.tsv",
 }
 
 
@@ -96,6 +97,7 @@ rule import_matrices:
         code=code_of(
             "data/annotation.py",
             "data/cells.py",
+            "data/criteria.py",
             "data/imports.py",
             "data/qc.py",
             "data/tenx.py",
@@ -127,7 +129,6 @@ rule count:
         runtime=240,
     params:
         mitochondrial=cfg.reference.mitochondrial,
-        nucleosome_lines=cfg.qc.nucleosome_lines if cfg.qc else "all",
         code=code_of(
             "data/annotation.py",
             "data/fragments.py",
@@ -136,6 +137,7 @@ rule count:
             "data/regions.py",
             "data/tenx.py",
             "data/tss.py",
+            "data/windows.py",
         ),
     script:
         "../workflow_scripts/count.py"
@@ -169,6 +171,7 @@ rule filter_cells:
             "contracts.py",
             "data/annotation.py",
             "data/cells.py",
+            "data/criteria.py",
             "data/imports.py",
             "data/qc.py",
             "data/tenx.py",

@@ -73,6 +73,10 @@ REPORT_FILES = {  # by what the report says of them: caption and path
         f"{row.atlas} {row.sample}": f"{R}/matrix/{row.atlas}/{row.sample}/qc_funnel.tsv"
         for row in sheet.rows
     },
+    "alternatives": {
+        f"{row.atlas} {row.sample}": f"{R}/matrix/{row.atlas}/{row.sample}/qc_alternatives.tsv"
+        for row in sheet.rows
+    },
     "peaks": {atlas: f"{R}/peaks/{atlas}/summary.tsv" for atlas in sheet.atlases()},
     "stores": {
         f"{atlas} {dataset}": STORE.format(atlas=atlas, dataset=dataset)

@@ -22,7 +22,6 @@ if __name__ == "__main__":
             genes,
             read_bed(snakemake.input.blacklist),
             mitochondrial=snakemake.params.mitochondrial,
-            nucleosome_lines=snakemake.params.nucleosome_lines,
         )
         write_counts(counts, snakemake.output.counts)
         BARCODE_METRICS.write(metrics, snakemake.output.metrics)

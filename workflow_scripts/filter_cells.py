@@ -4,7 +4,7 @@ import anndata as ad
 from snakemake.iocontainers import Snakemake
 
 from epifoundation.config import QcConfig
-from epifoundation.contracts import BARCODE_METRICS, QC_FUNNEL
+from epifoundation.contracts import BARCODE_METRICS, QC_ALTERNATIVES, QC_FUNNEL
 from epifoundation.data.annotation import read_genes
 from epifoundation.data.cells import cells_of_barcodes
 from epifoundation.data.imports import read_rna
@@ -17,7 +17,7 @@ snakemake: Snakemake
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
         genes = read_genes(snakemake.input.genes) if snakemake.input.genes else None
-        cells, funnel = cells_of_barcodes(
+        cells, funnel, alternatives = cells_of_barcodes(
             read_rna(snakemake.input.rna, genes),
             ad.read_h5ad(snakemake.input.counts),
             BARCODE_METRICS.read(snakemake.input.metrics),
@@ -26,3 +26,4 @@ if __name__ == "__main__":
         )
         write_multiome(cells, snakemake.output.cells)
         QC_FUNNEL.write(funnel, snakemake.output.funnel)
+        QC_ALTERNATIVES.write(alternatives, snakemake.output.alternatives)

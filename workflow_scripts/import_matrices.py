@@ -3,7 +3,7 @@
 from snakemake.iocontainers import Snakemake
 
 from epifoundation.config import QcConfig
-from epifoundation.contracts import QC_FUNNEL
+from epifoundation.contracts import QC_ALTERNATIVES, QC_FUNNEL
 from epifoundation.data.annotation import read_genes
 from epifoundation.data.cells import cells_of_matrices
 from epifoundation.data.imports import read_atac, read_rna
@@ -16,7 +16,7 @@ snakemake: Snakemake
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
         genes = read_genes(snakemake.input.genes) if snakemake.input.genes else None
-        cells, funnel = cells_of_matrices(
+        cells, funnel, alternatives = cells_of_matrices(
             read_rna(snakemake.input.rna, genes),
             read_atac(snakemake.input.atac),
             Sample(**snakemake.params.sample),
@@ -25,3 +25,4 @@ if __name__ == "__main__":
         )
         write_multiome(cells, snakemake.output.cells)
         QC_FUNNEL.write(funnel, snakemake.output.funnel)
+        QC_ALTERNATIVES.write(alternatives, snakemake.output.alternatives)

@@ -135,24 +135,63 @@ BARCODE_METRICS = Table(
         "n_genes": "int64",
         "n_fragments": "int64",
         "n_atac_in_peaks": "int64",
-        "nucleosome_signal": "float64",  # NaN: no fragment below 294 bp
-        "tss_enrichment": "float64",
+        "nucleosome_signal": "float64",  # whole file; NaN: no fragment below 294 bp
+        "nucleosome_signal_first_lines": "float64",  # over Signac's first 5,000 lines a barcode
+        "tss_enrichment": "float64",  # Signac's fast score; NaN: no annotation
+        "tss_enrichment_slow": "float64",
         "frac_in_peaks": "float64",
         "frac_in_blacklist": "float64",
-        "frac_mitochondrial": "float64",
+        "frac_fragments_mitochondrial": "float64",  # of fragments
+        "frac_mitochondrial": "float64",  # of UMIs
     },
     nullable=(
         "nucleosome_signal",
+        "nucleosome_signal_first_lines",
         "tss_enrichment",
+        "tss_enrichment_slow",
         "frac_in_peaks",
         "frac_in_blacklist",
+        "frac_fragments_mitochondrial",
         "frac_mitochondrial",
     ),
 )
 QC_FUNNEL = Table(
     made_by="rule filter_cells",
     key=("criterion",),
-    dtypes={"criterion": "str", "n_barcodes": "int64", "n_removed": "int64"},
+    dtypes={
+        "criterion": "str",
+        "n_barcodes": "int64",  # that pass this criterion by itself
+        "n_removed": "int64",
+        "note": "str",  # why it does not apply, or to what else
+    },
+    nullable=("note",),
+)
+QC_ALTERNATIVES = Table(
+    made_by="rule filter_cells",
+    key=("setting",),
+    dtypes={
+        "setting": "str",  # of qc, with two definitions: that used and the alternative
+        "used": "str",
+        "alternative": "str",
+        "n_cells_used": "float64",  # whole numbers: barcodes that meet all six criteria
+        "n_cells_alternative": "float64",
+        "n_cells_used_only": "float64",
+        "n_cells_alternative_only": "float64",
+        "n_barcodes_used_only": "float64",  # that meet the setting's own criteria
+        "n_barcodes_alternative_only": "float64",
+        "note": "str",  # why there is nothing to compare
+    },
+    nullable=(
+        "used",
+        "alternative",
+        "n_cells_used",
+        "n_cells_alternative",
+        "n_cells_used_only",
+        "n_cells_alternative_only",
+        "n_barcodes_used_only",
+        "n_barcodes_alternative_only",
+        "note",
+    ),
 )
 CLUSTERS = Table(
     made_by="rule cluster_rna",
@@ -165,12 +204,44 @@ LABELS = Table(
     dtypes={
         "barcode": "str",  # `<sample>#<barcode>` inside the workflow
         "cluster": "str",
-        "cell_type": "str",
+        "cell_type": "str",  # `unassigned` where no type is clearly the best
         "score": "float64",
         "margin": "float64",
         "runner_up": "str",
+        "cell_ontology_id": "str",  # of the type, or of the closest wider term; empty: unknown
     },
-    nullable=("runner_up", "score", "margin"),
+    nullable=("runner_up", "score", "margin", "cell_ontology_id"),
+)
+AGREEMENT = Table(
+    made_by="rule compare_labels",
+    key=("dataset", "one", "other"),
+    dtypes={
+        "dataset": "str",
+        "one": "str",  # label source: disco_wnn disco_rna given
+        "other": "str",
+        "n_cells": "int64",  # with a type in both
+        "n_types_one": "int64",
+        "n_types_other": "int64",
+        "ari": "float64",
+        "nmi": "float64",
+        "agreement": "float64",  # share of cells whose types are the same, synonyms merged
+    },
+    nullable=("ari", "nmi", "agreement"),
+    ranges={"ari": (-1, 1), "nmi": (0, 1), "agreement": (0, 1)},
+)
+CONFUSION = Table(
+    made_by="rule compare_labels",
+    key=("dataset", "one", "other", "type_one", "type_other"),
+    dtypes={
+        "dataset": "str",
+        "one": "str",
+        "other": "str",
+        "type_one": "str",
+        "type_other": "str",
+        "n_cells": "int64",
+        "share": "float64",  # of the cells of type_one
+    },
+    ranges={"share": (0, 1)},
 )
 SPLIT = Table(
     made_by="rule split",

@@ -82,11 +82,11 @@ def test_nucleosome_signal(recorded, barcodes, metrics, genes):
         metrics["nucleosome_signal"], expected["nucleosome_signal"].astype(float)
     )
     n_lines = FIRST_LINES[recorded[0].name]
-    first = FragmentMetrics(None, n_barcodes=len(barcodes), n_lines=n_lines)
+    first = FragmentMetrics(None, n_barcodes=len(barcodes), first_lines=n_lines)
     for chunk in read_fragments(recorded[0] / "fragments.tsv.gz", barcodes):
         first.add(chunk)
     np.testing.assert_array_equal(
-        first.table(barcodes)["nucleosome_signal"],
+        first.table(barcodes)["nucleosome_signal_first_lines"],
         expected["nucleosome_signal_first_n_lines"].astype(float),
     )
 
@@ -99,12 +99,14 @@ def test_tss_positions(recorded, genes):
     assert found["chrom"].tolist() == expected["chr"].tolist()
 
 
-def test_tss_enrichment(recorded, barcodes, metrics):
-    found = metrics["tss_enrichment"]
+@pytest.mark.parametrize("score", ["fast", "slow"])
+def test_tss_enrichment(recorded, barcodes, genes, score):
+    fragments = recorded[0] / "fragments.tsv.gz"
+    found = measure_fragments(fragments, genes, barcodes, tss=score)["tss_enrichment"]
     if recorded[0].name == "signac":  # R stops here: no fragment ends beside a TSS
         assert found.isna().all()
         return
-    expected = table(recorded[1] / "tssenrichment.tsv.gz").loc[barcodes, "TSS_fast"]
+    expected = table(recorded[1] / "tssenrichment.tsv.gz").loc[barcodes, f"TSS_{score}"]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
 
 
@@ -130,12 +132,14 @@ def test_macs2_peaks(recorded):
     columns = ["chrom", "start", "end", "name", "score"]
     called = pd.read_csv(path, sep="\t", header=None, usecols=range(5), names=columns)
     settings = PeakConfig(
+        caller="macs2",
         pool="atlas",
+        calls="pooled",
         frozen=None,
         genome_size=2.7e9,
         q_value=0.05,
         extension_bp=200,
-        keep_duplicates="1",
+        keep_duplicates=1,
     )
     chromosomes = sorted(set(called["chrom"]))
     peaks, _ = call_peaks(

@@ -37,6 +37,17 @@ def add_commands(add: Add) -> None:
     add_cells(one)
     one.add_argument("--annotation", type=Path, required=True, help="GTF")
     one.add_argument("--peaks", type=Path, help="BED of peaks, for frac_in_peaks")
+    one.add_argument("--blacklist", type=Path, help="BED of regions, for frac_in_blacklist")
+    one.add_argument("--mitochondrial", help="its name, for its share of fragments (default chrM)")
+    one.add_argument(
+        "--nucleosome-lines",
+        choices=("all", "signac"),
+        default="all",
+        help="nucleosome signal over the whole file, or Signac's first 5,000 lines per barcode",
+    )
+    one.add_argument(
+        "--tss", choices=("fast", "slow"), default="fast", help="which of Signac's TSS scores"
+    )
 
     one = add("gene-activity", gene_activity, "--fragments f.tsv.gz --annotation g.gtf …")
     add_cells(one)
@@ -99,17 +110,21 @@ def count(args: Arguments) -> None:
 
 
 def qc(args: Arguments) -> None:
-    """Measure barcodes: fragments, nucleosome signal, TSS enrichment, share in peaks."""
-    from epifoundation.data.annotation import read_genes
+    """Measure barcodes: fragments, nucleosome signal, TSS enrichment, where fragments lie."""
+    from epifoundation.data.annotation import protein_coding, read_genes
     from epifoundation.data.qc import measure_fragments
     from epifoundation.data.regions import read_bed
     from epifoundation.files import whole
 
     metrics = measure_fragments(
         args.fragments,
-        read_genes(args.annotation),
+        protein_coding(read_genes(args.annotation), args.annotation),
         lines_of(args.barcodes),
         peaks=read_bed(args.peaks) if args.peaks else None,
+        blacklist=read_bed(args.blacklist) if args.blacklist else None,
+        mitochondrial=args.mitochondrial or paper_values("reference")["mitochondrial"],
+        nucleosome_lines=args.nucleosome_lines,
+        tss=args.tss,
     )
     with whole(args.output) as partial:
         metrics.to_csv(partial, sep="\t", index=False)

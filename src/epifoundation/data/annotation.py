@@ -58,20 +58,19 @@ def read_genes(path: Path | str) -> pd.DataFrame:
     return table
 
 
-def protein_coding(genes: pd.DataFrame) -> pd.DataFrame:
-    """Return the protein-coding genes; an annotation of known types without any is an error.
-
-    Where no gene has a type, all genes are taken, and the log says so.
-    """
-    if (genes["gene_type"] == "").all():
-        logger.warning("the annotation gives no gene a type: all %d genes are used", len(genes))
-        return genes
+def protein_coding(genes: pd.DataFrame, where: Path | str = "the annotation") -> pd.DataFrame:
+    """Return the protein-coding genes; none, or none of a known type, is an error of `where`."""
     coding = genes[genes["gene_type"] == PROTEIN_CODING]
     if coding.empty:
-        found = ", ".join(sorted(set(genes["gene_type"]))[:5]) or "none"
+        found = ", ".join(sorted(set(genes["gene_type"]) - {""})[:5])
         message = (
-            f"none of the {len(genes)} annotated genes is protein_coding (types found: {found});"
-            " is the annotation of this genome complete?"
+            f"{where}: none of its {len(genes):,} genes is {PROTEIN_CODING} (types found: {found})."
+            " Is the annotation of this genome complete?"
+            if found
+            else f"{where}: none of its {len(genes):,} genes has a type (first: "
+            f"{genes['gene_id'].iloc[0] if len(genes) else 'none'}; no attribute gene_type or"
+            f" gene_biotype), and {PROTEIN_CODING} genes are needed. Take the GTF of GENCODE or"
+            " Ensembl, or add the types (in a table: a column gene_type)."
         )
         raise DataError(message)
     return coding

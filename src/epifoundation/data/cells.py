@@ -8,8 +8,9 @@ import mudata as md
 import pandas as pd
 
 from epifoundation.config import QcConfig
+from epifoundation.data.criteria import filter_cells, qc_alternatives
 from epifoundation.data.imports import pair
-from epifoundation.data.qc import filter_cells, rna_metrics, row_sums
+from epifoundation.data.qc import rna_metrics, row_sums
 from epifoundation.files import whole
 from epifoundation.multiome import multiome
 from epifoundation.samples import Sample
@@ -23,13 +24,14 @@ def cells_of_barcodes(
     metrics: pd.DataFrame,
     sample: Sample,
     qc: QcConfig | None,
-) -> tuple[md.MuData, pd.DataFrame]:
-    """Return the cells that pass quality control, and contracts.QC_FUNNEL.
+) -> tuple[md.MuData, pd.DataFrame, pd.DataFrame]:
+    """Return the cells that pass quality control, contracts.QC_FUNNEL and QC_ALTERNATIVES.
 
     `rna`, `atac` hold integer counts of the same barcodes in the same order; `metrics` a row for
     each. Global obs: sample, barcode, batch, tissue, donor, cell_type where published, and the
     metrics; index `<sample>#<barcode>`. Peaks and genes are all kept.
     """
+    alternatives = qc_alternatives(metrics, qc)
     cells, funnel = filter_cells(metrics, qc, sample=sample.sample)
     kept = cells["barcode"].tolist()
     rna, atac = rna[kept].copy(), atac[kept].copy()
@@ -50,7 +52,7 @@ def cells_of_barcodes(
     for part in (rna, atac):
         part.obs = pd.DataFrame(index=names)
     logger.info("%s: %d cells, %d genes, %d peaks", sample.sample, *rna.shape, atac.n_vars)
-    return multiome(rna, atac, obs), funnel
+    return multiome(rna, atac, obs), funnel, alternatives
 
 
 def cells_of_matrices(
@@ -60,11 +62,12 @@ def cells_of_matrices(
     qc: QcConfig | None,
     *,
     mitochondrial: str,
-) -> tuple[md.MuData, pd.DataFrame]:
-    """Return the cells of paired matrices as `cells_of_barcodes` does, and contracts.QC_FUNNEL.
+) -> tuple[md.MuData, pd.DataFrame, pd.DataFrame]:
+    """Return the cells of paired matrices, and both tables, as `cells_of_barcodes` does.
 
     Matrices tell UMIs, genes and ATAC counts in peaks of a barcode; of the six criteria only the
-    four on these apply. Cells in two orders are matched; different cells are an error.
+    four on these apply, which both tables say. Cells in two orders are matched; different cells are
+    an error.
     """
     rna, atac = pair(rna, atac, where=f"sample {sample.sample}")
     metrics = pd.DataFrame(

@@ -1,8 +1,7 @@
-"""Barcode metrics as Signac computes them, and which barcodes are cells."""
+"""Barcode metrics as Signac computes them, from fragments read once."""
 
 import logging
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,18 +9,21 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from epifoundation.config import QcConfig
 from epifoundation.data.annotation import protein_coding
 from epifoundation.data.fragments import FragmentChunk, RegionCounter, read_fragments
-from epifoundation.data.regions import Array, RegionIndex, regions_as_var
+from epifoundation.data.regions import Array, regions_as_var
 from epifoundation.data.tss import TssCounter
-from epifoundation.errors import DataError
+from epifoundation.data.windows import WindowIndex
 from epifoundation.multiome import counts_of
 
 logger = logging.getLogger(__name__)
 
 NUCLEOSOME_BP = 147  # DNA around one nucleosome (Signac NucleosomeSignal, groupCommand)
 LINES_PER_BARCODE = 5_000  # Signac NucleosomeSignal: n = ncol(object) * 5e3
+LENGTH_CLASSES = 3  # neither, nucleosome-free, mononucleosomal
+# Which column holds the metric that a setting asks for.
+NUCLEOSOME_COLUMNS = {"all": "nucleosome_signal", "signac": "nucleosome_signal_first_lines"}
+TSS_COLUMNS = {"fast": "tss_enrichment", "slow": "tss_enrichment_slow"}
 
 
 def count_and_measure(
@@ -32,39 +34,29 @@ def count_and_measure(
     blacklist: pd.DataFrame,
     *,
     mitochondrial: str,
-    nucleosome_lines: Literal["all", "signac"],
 ) -> tuple[ad.AnnData, pd.DataFrame]:
     """Return counts of the barcodes of `rna` × all peaks, and contracts.BARCODE_METRICS of them.
 
-    The fragments are read once. `genes` is what `read_genes` returns; without it tss_enrichment is
+    The fragments are read once. `genes` is what `read_genes` returns; without it TSS enrichment is
     NaN. `peaks` and `blacklist` have chrom, start, end (0-based, half-open). Rows follow
     `rna.obs_names`. frac_in_peaks is Signac's FRiP: the sum of the peak counts over the number of
     fragments; frac_in_blacklist is the share of fragments that touch a blacklisted region.
     """
     barcodes = rna.obs_names.tolist()
     in_peaks = RegionCounter(peaks, n_barcodes=len(barcodes))
-    in_blacklist = TouchCounter(blacklist, n_barcodes=len(barcodes))
-    n_lines = nucleosome_line_limit(nucleosome_lines, n_barcodes=len(barcodes))
-    fragment_metrics = FragmentMetrics(genes, n_barcodes=len(barcodes), n_lines=n_lines)
-    for chunk in read_fragments(fragments, barcodes):
-        for counter in (in_peaks, in_blacklist, fragment_metrics):
-            counter.add(chunk)
-    counts = in_peaks.named(fragments, barcodes, regions_as_var(peaks), keep_absent=True)
-    table = fragment_metrics.table(barcodes)
-    n_fragments = table["n_fragments"].to_numpy()
-    n_in_peaks = row_sums(counts)
-    metrics = pd.DataFrame(
-        {
-            "barcode": barcodes,
-            **rna_metrics(rna, mitochondrial),
-            "n_fragments": n_fragments,
-            "n_atac_in_peaks": n_in_peaks,
-            "nucleosome_signal": table["nucleosome_signal"],
-            "tss_enrichment": table["tss_enrichment"],
-            "frac_in_peaks": ratio(n_in_peaks, n_fragments),
-            "frac_in_blacklist": ratio(in_blacklist.n_touching, n_fragments),
-        }
+    measured = FragmentMetrics(
+        genes, n_barcodes=len(barcodes), blacklist=blacklist, mitochondrial=mitochondrial
     )
+    for chunk in read_fragments(fragments, barcodes):
+        in_peaks.add(chunk)
+        measured.add(chunk)
+    measured.check_chromosomes(fragments)
+    counts = in_peaks.named(fragments, barcodes, regions_as_var(peaks), keep_absent=True)
+    n_in_peaks = row_sums(counts)
+    metrics = measured.table(barcodes).assign(
+        **rna_metrics(rna, mitochondrial), n_atac_in_peaks=n_in_peaks
+    )
+    metrics["frac_in_peaks"] = ratio(n_in_peaks, metrics["n_fragments"].to_numpy())
     return counts, metrics
 
 
@@ -74,78 +66,131 @@ def measure_fragments(
     barcodes: Sequence[str],
     *,
     peaks: pd.DataFrame | None = None,
+    blacklist: pd.DataFrame | None = None,
+    mitochondrial: str | None = None,
     nucleosome_lines: Literal["all", "signac"] = "all",
+    tss: Literal["fast", "slow"] = "fast",
 ) -> pd.DataFrame:
-    """Return barcode, n_fragments, nucleosome_signal, tss_enrichment (and frac_in_peaks).
+    """Return barcode, n_fragments, nucleosome_signal, tss_enrichment, and the fractions asked for.
 
-    For barcodes without RNA counts; rows follow `barcodes`.
+    For barcodes without RNA counts; rows follow `barcodes`. frac_in_peaks, frac_in_blacklist and
+    frac_fragments_mitochondrial come with `peaks`, `blacklist` and `mitochondrial`.
     """
-    n_lines = nucleosome_line_limit(nucleosome_lines, n_barcodes=len(barcodes))
-    fragment_metrics = FragmentMetrics(genes, n_barcodes=len(barcodes), n_lines=n_lines)
+    measured = FragmentMetrics(
+        genes, n_barcodes=len(barcodes), blacklist=blacklist, mitochondrial=mitochondrial
+    )
     in_peaks = None if peaks is None else RegionCounter(peaks, n_barcodes=len(barcodes))
     for chunk in read_fragments(fragments, barcodes):
-        fragment_metrics.add(chunk)
+        measured.add(chunk)
         if in_peaks is not None:
             in_peaks.add(chunk)
-    table = fragment_metrics.table(barcodes)
+    measured.check_chromosomes(fragments)
+    table = measured.table(barcodes)
+    chosen = table[["barcode", "n_fragments"]].assign(
+        nucleosome_signal=table[NUCLEOSOME_COLUMNS[nucleosome_lines]],
+        tss_enrichment=table[TSS_COLUMNS[tss]],
+    )
     if in_peaks is not None and peaks is not None:
         counts = in_peaks.named(fragments, barcodes, regions_as_var(peaks), keep_absent=True)
-        table["frac_in_peaks"] = ratio(row_sums(counts), table["n_fragments"].to_numpy())
-    return table
-
-
-def nucleosome_line_limit(lines: Literal["all", "signac"], *, n_barcodes: int) -> int | None:
-    """Return how many fragments of a file the nucleosome signal reads; None: all."""
-    return LINES_PER_BARCODE * n_barcodes if lines == "signac" else None
+        chosen["frac_in_peaks"] = ratio(row_sums(counts), table["n_fragments"].to_numpy())
+    if blacklist is not None:
+        chosen["frac_in_blacklist"] = table["frac_in_blacklist"]
+    if mitochondrial is not None:
+        chosen["frac_fragments_mitochondrial"] = table["frac_fragments_mitochondrial"]
+    return chosen
 
 
 class FragmentMetrics:
-    """Counts fragments, their lengths and their cuts at TSSs, chunk by chunk.
+    """Counts fragments, their lengths, their cuts at TSSs and where they lie, chunk by chunk.
 
-    Lengths are counted over the first `n_lines` fragments of the file, whoever's they are; over all
-    if None.
+    Lengths are counted twice: over the whole file, and over its first 5,000 lines per barcode asked
+    for, whoever's they are, as Signac does (`first_lines` sets another number).
     """
 
     def __init__(
-        self, genes: pd.DataFrame | None, *, n_barcodes: int, n_lines: int | None = None
+        self,
+        genes: pd.DataFrame | None,
+        *,
+        n_barcodes: int,
+        blacklist: pd.DataFrame | None = None,
+        mitochondrial: str | None = None,
+        first_lines: int | None = None,
     ) -> None:
         self._n_barcodes = n_barcodes
-        self._n_lines = n_lines
+        self._first_lines = LINES_PER_BARCODE * n_barcodes if first_lines is None else first_lines
         self._tss = None
         if genes is not None:
             self._tss = TssCounter(protein_coding(genes), n_barcodes=n_barcodes)
-        self._n_fragments = np.zeros(n_barcodes, dtype=np.int64)
-        self._n_free = np.zeros(n_barcodes, dtype=np.int64)
-        self._n_mono = np.zeros(n_barcodes, dtype=np.int64)
+        self._blacklist = None if blacklist is None else WindowIndex(blacklist)
+        self._blacklisted = set() if blacklist is None else set(blacklist["chrom"])
+        self._mitochondrial = mitochondrial
+        self._lengths = np.zeros(n_barcodes * LENGTH_CLASSES, dtype=np.int64)
+        self._first_lengths = np.zeros_like(self._lengths)
+        self._n_in_blacklist = np.zeros(n_barcodes, dtype=np.int64)
+        self._n_mitochondrial = np.zeros(n_barcodes, dtype=np.int64)
+        self._seen: set[str] = set()
 
     def add(self, chunk: FragmentChunk) -> None:
         """Count one chunk."""
+        self._seen.update(chunk.chromosomes)
         known = chunk.of_known_barcodes()
-        self._n_fragments += self._per_barcode(known.barcode)
-        if self._tss is not None:
-            self._tss.add(known)
-        if self._n_lines is not None:
-            n_left = max(self._n_lines - chunk.first_line, 0)
-            known = chunk.select(np.arange(len(chunk)) < n_left).of_known_barcodes()
+        self._add_lengths(chunk, known)
+        for chromosome, part in known.by_chromosome():
+            if self._tss is not None:
+                self._tss.add_part(chromosome, part)
+            if self._blacklist is not None:
+                fragment, _ = self._blacklist.touching(chromosome, part.start, part.end)
+                # A fragment over two regions counts once.
+                self._n_in_blacklist += self._per_barcode(part.barcode[np.unique(fragment)])
+            if chromosome == self._mitochondrial:
+                self._n_mitochondrial += self._per_barcode(part.barcode)
+
+    def _add_lengths(self, chunk: FragmentChunk, known: FragmentChunk) -> None:
         length = known.end - known.start
         # Both limits are strict: 147 and 294 bp count in neither class.
         mono = (length > NUCLEOSOME_BP) & (length < 2 * NUCLEOSOME_BP)
-        self._n_free += self._per_barcode(known.barcode[length < NUCLEOSOME_BP])
-        self._n_mono += self._per_barcode(known.barcode[mono])
+        code = known.barcode.astype(np.int64) * LENGTH_CLASSES
+        code += (length < NUCLEOSOME_BP) + 2 * mono.astype(np.int8)
+        counts = np.bincount(code, minlength=len(self._lengths))
+        self._lengths += counts
+        n_left = max(self._first_lines - chunk.first_line, 0)
+        if n_left < len(chunk):
+            n_known = int(np.count_nonzero(chunk.barcode[:n_left] >= 0))
+            counts = np.bincount(code[:n_known], minlength=len(self._lengths))
+        self._first_lengths += counts
+
+    def check_chromosomes(self, where: Path | str) -> None:
+        """Raise DataError if TSSs and fragments have no chromosome in common; warn if regions."""
+        if self._tss is not None:
+            self._tss.check_chromosomes(self._seen, where)
+        if self._blacklisted and not self._blacklisted & self._seen:
+            logger.warning(
+                "%s: no blacklisted region is on a chromosome of the fragments (%s against %s):"
+                " frac_in_blacklist is 0",
+                *(where, min(self._blacklisted), min(self._seen)),
+            )
 
     def table(self, barcodes: Sequence[str]) -> pd.DataFrame:
-        """Return barcode, n_fragments, nucleosome_signal, tss_enrichment.
+        """Return the metrics of contracts.BARCODE_METRICS that need neither RNA nor peaks.
 
         nucleosome_signal (Signac) is mononucleosomal over nucleosome-free fragments, infinite
-        without the latter and NaN without both.
+        without the latter and NaN without both; nucleosome_signal_first_lines the same over the
+        first lines. tss_enrichment is Signac's fast score, tss_enrichment_slow the other; NaN
+        without genes. frac_fragments_mitochondrial is the share of fragments on chrM.
         """
+        n_fragments = self._lengths.reshape(-1, LENGTH_CLASSES).sum(axis=1)
         unknown = np.full(self._n_barcodes, np.nan)
+        fast, slow = (unknown, unknown) if self._tss is None else self._tss.enrichment()
         return pd.DataFrame(
             {
                 "barcode": list(barcodes),
-                "n_fragments": self._n_fragments,
-                "nucleosome_signal": ratio(self._n_mono, self._n_free),
-                "tss_enrichment": unknown if self._tss is None else self._tss.enrichment(),
+                "n_fragments": n_fragments,
+                "nucleosome_signal": _nucleosome_signal(self._lengths),
+                "nucleosome_signal_first_lines": _nucleosome_signal(self._first_lengths),
+                "tss_enrichment": fast,
+                "tss_enrichment_slow": slow,
+                "frac_in_blacklist": ratio(self._n_in_blacklist, n_fragments),
+                "frac_fragments_mitochondrial": ratio(self._n_mitochondrial, n_fragments),
             }
         )
 
@@ -153,19 +198,9 @@ class FragmentMetrics:
         return np.bincount(barcode, minlength=self._n_barcodes)
 
 
-class TouchCounter:
-    """Counts, chunk by chunk, the fragments of each barcode that touch any of the regions."""
-
-    def __init__(self, regions: pd.DataFrame, *, n_barcodes: int) -> None:
-        self._index = RegionIndex(regions)
-        self.n_touching = np.zeros(n_barcodes, dtype=np.int64)
-
-    def add(self, chunk: FragmentChunk) -> None:
-        """Count one chunk; a fragment over two regions counts once."""
-        for chromosome, part in chunk.of_known_barcodes().by_chromosome():
-            fragment, _ = self._index.overlaps(chromosome, part.start, part.end)
-            touching = part.barcode[np.unique(fragment)]
-            self.n_touching += np.bincount(touching, minlength=len(self.n_touching))
+def _nucleosome_signal(lengths: Array) -> Array:
+    by_class = lengths.reshape(-1, LENGTH_CLASSES)
+    return ratio(by_class[:, 2], by_class[:, 1])
 
 
 def rna_metrics(rna: ad.AnnData, mitochondrial: str) -> dict[str, Array]:
@@ -197,72 +232,3 @@ def ratio(numerator: Array, denominator: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         quotient: Array = np.asarray(numerator, dtype=float) / denominator
     return quotient
-
-
-def filter_cells(
-    metrics: pd.DataFrame, qc: QcConfig | None, *, sample: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows of `metrics` that pass every criterion, and contracts.QC_FUNNEL.
-
-    Limits themselves fail, as does NaN. A criterion without a limit, or whose metric `metrics`
-    lacks (entry `matrices`), does not apply; without n_fragments ATAC reads are those in peaks.
-    `n_removed` of a criterion counts the barcodes it fails by itself; `qc` None keeps all.
-    """
-    passed = pd.Series(data=True, index=metrics.index)
-    funnel = [("start", len(metrics), 0)]
-    for name, column, keeps, limit in _criteria(metrics, qc):
-        passing = keeps(metrics[column], limit)
-        passed &= passing
-        n_passing = int(passing.sum())
-        funnel.append((name, n_passing, len(metrics) - n_passing))
-        logger.info("%s: %s keeps %d of %d barcodes", sample, name, n_passing, len(metrics))
-    n_kept = int(passed.sum())
-    if n_kept == 0:
-        raise DataError(_no_cell_left(metrics, qc, funnel, sample))
-    funnel.append(("kept", n_kept, len(metrics) - n_kept))
-    logger.info("%s: kept %d of %d barcodes (%s)", sample, n_kept, len(metrics), qc)
-    table = pd.DataFrame(funnel, columns=["criterion", "n_barcodes", "n_removed"])
-    return metrics[passed].reset_index(drop=True), table
-
-
-Comparison = Callable[[pd.Series, float], pd.Series]
-Criterion = tuple[str, str, Comparison, float]
-
-
-def _criteria(metrics: pd.DataFrame, qc: QcConfig | None) -> list[Criterion]:
-    if qc is None:
-        return []
-    counts_fragments = qc.atac_reads == "fragments" and "n_fragments" in metrics
-    atac = "n_fragments" if counts_fragments else "n_atac_in_peaks"
-    criteria: list[tuple[str, str, Comparison, float | None]] = [
-        ("min_rna_umis", "n_rna_umis", operator.gt, qc.min_rna_umis),
-        ("max_rna_umis", "n_rna_umis", operator.lt, qc.max_rna_umis),
-        ("min_atac_reads", atac, operator.gt, qc.min_atac_reads),
-        ("max_atac_reads", atac, operator.lt, qc.max_atac_reads),
-        ("max_nucleosome_signal", "nucleosome_signal", operator.lt, qc.max_nucleosome_signal),
-        ("min_tss_enrichment", "tss_enrichment", operator.gt, qc.min_tss_enrichment),
-    ]
-    return [
-        (name, column, keeps, limit)
-        for name, column, keeps, limit in criteria
-        if column in metrics and limit is not None
-    ]
-
-
-def _no_cell_left(
-    metrics: pd.DataFrame, qc: QcConfig | None, funnel: list[tuple[str, int, int]], sample: str
-) -> str:
-    criteria = _criteria(metrics, qc)
-    if not len(metrics) or not criteria:
-        return f"sample {sample}: there is no barcode to begin with. Check its RNA counts."
-    worst, _, n_removed = max(funnel[1:], key=lambda row: row[2])
-    limits = {name: (column, limit) for name, column, _, limit in criteria}
-    column, limit = limits[worst]
-    medians = ", ".join(
-        f"{name} {metrics[name].median():.4g}" for name in dict.fromkeys(c[1] for c in criteria)
-    )
-    return (
-        f"sample {sample}: no cell is left of {len(metrics):,} barcodes. {worst} removes most"
-        f" ({n_removed:,}; limit {limit:g}, median {column}"
-        f" {metrics[column].median():.4g}). Medians: {medians}. Check the sample, or relax qc."
-    )

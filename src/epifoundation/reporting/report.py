@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from epifoundation.contracts import QC_FUNNEL
+from epifoundation.contracts import QC_ALTERNATIVES, QC_FUNNEL
 from epifoundation.files import whole
 from epifoundation.reporting.page import STYLE
 
@@ -61,6 +61,7 @@ class ReportFiles:
     """What the report reads; mappings go from a caption to a path."""
 
     funnels: Mapping[str, str]  # QC_FUNNEL by sample
+    alternatives: Mapping[str, str]  # QC_ALTERNATIVES by sample
     peaks: Mapping[str, str]  # summary by atlas
     stores: Mapping[str, str]  # token store by atlas and data set
     models: Mapping[str, str]  # model directory by what it learned
@@ -78,7 +79,8 @@ def write_report(
 ) -> None:
     """Write the page; `samples` are rows of the sample sheet, `settings` the configuration."""
     sections = [
-        _samples_section(samples, files.funnels),
+        _samples_section(samples),
+        _quality_section(files.funnels, files.alternatives),
         _frames_section("Peaks", files.peaks),
         _labels_section(files.stores),
         _training_section(files.models),
@@ -121,17 +123,40 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _samples_section(samples: Sequence[Mapping[str, str]], funnels: Mapping[str, str]) -> Section:
+def _samples_section(samples: Sequence[Mapping[str, str]]) -> Section:
     shown = ["sample", "atlas", "role", "dataset", "tissue", "batch", "donor", "entry", "caution"]
     sheet = pd.DataFrame([{name: row[name] for name in shown} for row in samples])
-    removed = {}
-    for name, path in funnels.items():
-        funnel = QC_FUNNEL.read(path).set_index("criterion")["n_barcodes"]
-        removed[name] = funnel.rename(lambda text: str(text).replace("_", " "))
-    counts = pd.DataFrame(removed).T.rename_axis("sample").reset_index()
-    section = Section("Samples", frames=[frame_of(sheet, "Sample sheet")])
-    section.notes.append("Quality control: barcodes left after each criterion, in order.")
-    section.frames.append(frame_of(counts, "Quality control"))
+    return Section("Samples", frames=[frame_of(sheet, "Sample sheet")])
+
+
+def _quality_section(funnels: Mapping[str, str], alternatives: Mapping[str, str]) -> Section:
+    section = Section("Quality control")
+    tables = {name: QC_FUNNEL.read(path) for name, path in funnels.items()}
+    passing = {
+        name: table.set_index("criterion")["n_barcodes"].rename(lambda text: text.replace("_", " "))
+        for name, table in tables.items()
+    }
+    counts = pd.DataFrame(passing).T.rename_axis("sample").reset_index()
+    section.notes.append(
+        "Barcodes that pass each criterion by itself; kept are those that pass all."
+    )
+    section.frames.append(frame_of(counts, "Barcodes by criterion"))
+    remarks: dict[str, list[str]] = {}
+    for name, table in tables.items():
+        for row in table[table["note"] != ""].itertuples():
+            remarks.setdefault(f"{row.criterion} {row.note}", []).append(name)
+    section.notes += [f"{remark} ({', '.join(names)})." for remark, names in remarks.items()]
+    compared = [
+        QC_ALTERNATIVES.read(path).assign(sample=name) for name, path in alternatives.items()
+    ]
+    if compared:
+        table = pd.concat(compared, ignore_index=True)
+        shown = ["sample", *QC_ALTERNATIVES.dtypes]
+        section.notes.append(
+            "Alternatives: cells meet all criteria under the definition used or under the other;"
+            " barcodes meet the criteria that rest on it."
+        )
+        section.frames.append(frame_of(table[shown], "Other definitions of the same metrics"))
     return section
 
 

@@ -35,7 +35,8 @@ def test_a_table_of_coordinates_is_read_as_well(tmp_path):
     path.write_text("chrom,start,end,gene_id,gene_name,strand\nchr1,8,50,E1.7,A,+\n")
     genes = read_genes(path)
     assert genes.iloc[0].tolist() == ["E1.7", "A", "", "chr1", 8, 50, "+"]
-    assert len(protein_coding(genes)) == 1  # no type is known, so none is left out
+    with pytest.raises(DataError, match=r"g\.csv: none of its 1 genes has a type \(first: E1\.7;"):
+        protein_coding(genes, "g.csv")
 
 
 def test_names_are_made_unique_as_in_r():
@@ -59,5 +60,5 @@ def test_other_files_are_refused(tmp_path, text, message):
 
 def test_an_annotation_without_coding_genes_is_refused(gtf):
     genes = read_genes(gtf)
-    with pytest.raises(DataError, match=r"none of the 1 annotated genes .*types found: lncRNA"):
+    with pytest.raises(DataError, match=r"none of its 1 genes .*types found: lncRNA"):
         protein_coding(genes[genes["gene_type"] == "lncRNA"])

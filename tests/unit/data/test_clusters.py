@@ -84,6 +84,7 @@ def test_barcodes_outside_the_rna_limits_join_no_rna_cluster(cells):
         atac_reads="in_peaks",
         max_nucleosome_signal=1,
         nucleosome_lines="all",
+        tss_enrichment="fast",
         min_tss_enrichment=1,
     )
     rna = cells["rna"].copy()

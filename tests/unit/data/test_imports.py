@@ -216,7 +216,7 @@ def paired(tmp_path):
 
 
 def test_matrices_become_cells(paired, tmp_path):
-    cells, funnel = cells_of_matrices(*paired, SAMPLE, None, mitochondrial="chrM")
+    cells, funnel, _ = cells_of_matrices(*paired, SAMPLE, None, mitochondrial="chrM")
     write_multiome(cells, tmp_path / "cells.h5mu")
     obs = read_multiome(tmp_path / "cells.h5mu", needs_obs=("cell_type", "batch")).obs
     assert obs.index.tolist() == ["s1#x", "s1#y"]
@@ -230,11 +230,11 @@ def test_matrices_become_cells(paired, tmp_path):
 
 def test_the_sheet_decides_the_batch_first(paired):
     named = Sample(**{**SAMPLE.__dict__, "batch": "lane"})
-    cells, _ = cells_of_matrices(*paired, named, None, mitochondrial="chrM")
+    cells, _, _ = cells_of_matrices(*paired, named, None, mitochondrial="chrM")
     assert set(cells.obs["batch"]) == {"lane"}
     rna, atac = paired
     rna.obs = rna.obs[[]]
-    cells, _ = cells_of_matrices(rna, atac, SAMPLE, None, mitochondrial="chrM")
+    cells, _, _ = cells_of_matrices(rna, atac, SAMPLE, None, mitochondrial="chrM")
     assert set(cells.obs["batch"]) == {"s1"}
 
 
@@ -247,9 +247,10 @@ def test_quality_control_applies_to_matrices(paired):
         atac_reads="fragments",
         max_nucleosome_signal=2,
         nucleosome_lines="all",
+        tss_enrichment="fast",
         min_tss_enrichment=1,
     )
-    cells, funnel = cells_of_matrices(*paired, SAMPLE, qc, mitochondrial="chrM")
+    cells, funnel, _ = cells_of_matrices(*paired, SAMPLE, qc, mitochondrial="chrM")
     assert cells.obs_names.tolist() == ["s1#x"]
     assert cells["atac"].X.toarray().tolist() == [[4, 0]]
     assert funnel["criterion"].tolist()[1:-1] == [
@@ -257,12 +258,14 @@ def test_quality_control_applies_to_matrices(paired):
         "max_rna_umis",
         "min_atac_reads",
         "max_atac_reads",
+        "max_nucleosome_signal",
+        "min_tss_enrichment",
     ]
 
 
 def test_barcodes_become_cells_with_their_metrics(paired):
     rna, atac = paired
     metrics = pd.DataFrame({"barcode": ["x", "y"], "n_fragments": [7, 8]})
-    cells, _ = cells_of_barcodes(rna, atac, metrics, SAMPLE, None)
+    cells, _, _ = cells_of_barcodes(rna, atac, metrics, SAMPLE, None)
     assert cells.obs["n_fragments"].tolist() == [7, 8]
     assert cells["rna"].var_names.tolist() == ["A", "B", "C"]

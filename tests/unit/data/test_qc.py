@@ -1,4 +1,4 @@
-"""Barcode metrics and the six criteria."""
+"""Barcode metrics."""
 
 import anndata as ad
 import numpy as np
@@ -6,103 +6,14 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from epifoundation.config import QcConfig
-from epifoundation.contracts import BARCODE_METRICS, QC_FUNNEL
-from epifoundation.data.qc import (
-    count_and_measure,
-    filter_cells,
-    measure_fragments,
-    nucleosome_line_limit,
-)
+from epifoundation.contracts import BARCODE_METRICS
+from epifoundation.data.qc import count_and_measure, measure_fragments
 from epifoundation.errors import DataError
-
-QC = QcConfig(
-    min_rna_umis=1000,
-    max_rna_umis=25000,
-    min_atac_reads=1000,
-    max_atac_reads=100000,
-    atac_reads="in_peaks",
-    max_nucleosome_signal=2,
-    nucleosome_lines="all",
-    min_tss_enrichment=1,
-)
-
-
-@pytest.fixture
-def metrics():
-    good = {
-        "n_rna_umis": 1001,
-        "n_genes": 500,
-        "n_fragments": 500,
-        "n_atac_in_peaks": 1001,
-        "nucleosome_signal": 1.9,
-        "tss_enrichment": 1.1,
-    }
-    changes = [
-        {},
-        {"n_rna_umis": 1000},
-        {"n_rna_umis": 25000},
-        {"n_atac_in_peaks": 1000},
-        {"n_atac_in_peaks": 100000},
-        {"nucleosome_signal": 2.0},
-        {"nucleosome_signal": np.nan},
-        {"tss_enrichment": 1.0},
-        {"tss_enrichment": 0.5, "n_rna_umis": 3},
-    ]
-    rows = [{"barcode": f"cell{i}", **good, **change} for i, change in enumerate(changes)]
-    return pd.DataFrame(rows)
 
 
 def genes(*rows):
     columns = ["gene_id", "gene_name", "gene_type", "chrom", "start", "end", "strand"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def test_limits_themselves_fail_and_the_funnel_counts_each_criterion_alone(metrics):
-    cells, funnel = filter_cells(metrics, QC, sample="s")
-    assert cells["barcode"].tolist() == ["cell0"]
-    QC_FUNNEL.check(funnel, "funnel")
-    removed = dict(zip(funnel["criterion"], funnel["n_removed"], strict=True))
-    assert removed == {
-        "start": 0,
-        "min_rna_umis": 2,
-        "max_rna_umis": 1,
-        "min_atac_reads": 1,
-        "max_atac_reads": 1,
-        "max_nucleosome_signal": 2,
-        "min_tss_enrichment": 2,
-        "kept": 8,
-    }
-    assert funnel["n_barcodes"].iloc[-1] == 1
-
-
-def test_atac_reads_may_be_all_fragments(metrics):
-    qc = QC.model_copy(update={"atac_reads": "fragments", "min_atac_reads": 499})
-    assert len(filter_cells(metrics, qc, sample="s")[0]) == 3
-
-
-def test_without_limits_every_barcode_is_kept(metrics):
-    cells, funnel = filter_cells(metrics, None, sample="s")
-    assert len(cells) == len(metrics)
-    assert funnel["criterion"].tolist() == ["start", "kept"]
-
-
-def test_matrices_are_judged_by_what_they_tell(metrics):
-    known = metrics.drop(columns=["n_fragments", "nucleosome_signal", "tss_enrichment"])
-    qc = QC.model_copy(update={"atac_reads": "fragments"})
-    cells, funnel = filter_cells(known, qc, sample="s")
-    assert cells["barcode"].tolist() == ["cell0", "cell5", "cell6", "cell7"]
-    assert len(funnel) == 6
-
-
-def test_a_sample_without_cells_names_the_criterion_to_blame(metrics):
-    poor = metrics.assign(tss_enrichment=0.2)
-    with pytest.raises(DataError) as error:
-        filter_cells(poor, QC, sample="heart_1")
-    message = str(error.value)
-    assert "sample heart_1: no cell is left of 9 barcodes" in message
-    assert "min_tss_enrichment removes most (9; limit 1, median tss_enrichment 0.2)" in message
-    assert "\n" not in message
 
 
 @pytest.fixture
@@ -135,7 +46,7 @@ def test_metrics_of_a_worked_example(inputs):
         {"chrom": ["chr1", "chr1"], "start": [9000, 9050], "end": [9010, 9060]}
     )
     counts, metrics = count_and_measure(
-        fragments, peaks, rna, annotation, blacklist, mitochondrial="chrM", nucleosome_lines="all"
+        fragments, peaks, rna, annotation, blacklist, mitochondrial="chrM"
     )
     BARCODE_METRICS.check(metrics, "metrics")
     assert counts.X.toarray().tolist() == [[3, 3, 0], [0, 0, 0]]
@@ -154,9 +65,7 @@ def test_metrics_of_a_worked_example(inputs):
 def test_without_annotation_tss_enrichment_is_unknown(inputs):
     fragments, rna, _ = inputs
     regions = pd.DataFrame({"chrom": ["chr1"], "start": [2100], "end": [2200]})
-    _, metrics = count_and_measure(
-        fragments, regions, rna, None, regions, mitochondrial="chrM", nucleosome_lines="signac"
-    )
+    _, metrics = count_and_measure(fragments, regions, rna, None, regions, mitochondrial="chrM")
     assert metrics["tss_enrichment"].isna().all()
     BARCODE_METRICS.check(metrics, "metrics")
 
@@ -165,9 +74,9 @@ def tss_oracle(fragments, positions, barcodes):
     """Signac's fast score by plain loops over fragments and windows (1-based, closed)."""
     centre, flanks = dict.fromkeys(barcodes, 0), dict.fromkeys(barcodes, 0)
     for t in positions:
-        windows = [
-            (t - 500, t + 500, centre),
-            (t - 1000, t - 901, flanks),
+        windows = [  # half a base is added and truncated towards zero
+            (int(t + 0.5 - 500), t + 500, centre),
+            (int(t + 0.5 - 1000), int(t + 0.5 - 901), flanks),
             (t + 901, t + 1000, flanks),
         ]
         for first, last, total in windows:
@@ -180,13 +89,31 @@ def tss_oracle(fragments, positions, barcodes):
     return np.array([centre[b] for b in barcodes]) / background / 1001
 
 
-def test_tss_enrichment_equals_plain_loops(tmp_path):
+def slow_tss_oracle(fragments, tss, barcodes):
+    """Signac's slow score from the whole matrix of cells × positions, minus strands reversed."""
+    matrix = np.zeros((len(barcodes), 2001))
+    for t, strand in tss:
+        first = int(t + 0.5 - 1000)
+        for start, end, barcode in fragments:
+            if start < t + 1000 and end > first - 1:
+                for p in (start - first - 1, end - first - 1):
+                    if 1 <= p <= t + 1000 - first + 1:
+                        matrix[barcodes.index(barcode), (2002 - p if strand == "-" else p) - 1] += 1
+    background = np.hstack([matrix[:, :100], matrix[:, 1901:]]).mean(axis=1)
+    background[background == 0] = background.mean()
+    return matrix[:, 499:1500].mean(axis=1) / background
+
+
+@pytest.fixture
+def around_tss(tmp_path):
+    """Fragments of three barcodes around TSSs, one of which is near the chromosome's start."""
     generator = np.random.default_rng(4)
     barcodes = ["AA", "BB", "CC"]
-    start = generator.integers(3000, 9000, size=3000)
-    end = start + generator.integers(20, 700, size=3000)
+    start = np.r_[generator.integers(3000, 9000, size=2500), generator.integers(0, 1800, size=500)]
+    length = generator.integers(20, 700, size=3000)
+    length[:200] = generator.integers(1, 5, size=200)  # shorter than the offset of a cut
     barcode = generator.choice(barcodes[:2], size=3000)
-    fragments = list(zip(start.tolist(), end.tolist(), barcode.tolist(), strict=True))
+    fragments = list(zip(start.tolist(), (start + length).tolist(), barcode.tolist(), strict=True))
     fragments.append((6000, 6010, "CC"))  # nothing beside a TSS: the mean background is taken
     path = tmp_path / "fragments.tsv"
     path.write_text("".join(f"chr1\t{s}\t{e}\t{b}\t1\n" for s, e, b in fragments))
@@ -195,9 +122,49 @@ def test_tss_enrichment_equals_plain_loops(tmp_path):
         ("E2", "B", "protein_coding", "chr1", 100, 6100, "-"),
         ("E3", "C", "lncRNA", "chr1", 3999, 20_000, "+"),
         ("E4", "D", "protein_coding", "chrM", 3999, 20_000, "+"),
+        ("E5", "E", "protein_coding", "chr1", 499, 20_000, "+"),
     )
+    return path, fragments, annotation, barcodes
+
+
+def test_tss_enrichment_equals_plain_loops(around_tss):
+    path, fragments, annotation, barcodes = around_tss
     found = measure_fragments(path, annotation, barcodes)["tss_enrichment"]
-    np.testing.assert_allclose(found, tss_oracle(fragments, [5000, 6100], barcodes), rtol=1e-12)
+    expected = tss_oracle(fragments, [5000, 6100, 500], barcodes)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_slow_tss_enrichment_equals_the_matrix_of_positions(around_tss):
+    path, fragments, annotation, barcodes = around_tss
+    found = measure_fragments(path, annotation, barcodes, tss="slow")["tss_enrichment"]
+    tss = [(5000, "+"), (6100, "-"), (500, "+")]
+    np.testing.assert_allclose(found, slow_tss_oracle(fragments, tss, barcodes), rtol=1e-12)
+    assert not np.allclose(found, tss_oracle(fragments, [5000, 6100, 500], barcodes))
+
+
+def test_the_order_of_the_file_does_not_matter(around_tss, tmp_path):
+    path, _, annotation, barcodes = around_tss
+    lines = sorted(path.read_text().splitlines(), key=lambda line: int(line.split("\t")[1]))
+    (tmp_path / "sorted.tsv").write_text("\n".join(lines) + "\n")
+    blacklist = pd.DataFrame({"chrom": ["chr1"] * 2, "start": [3100, 3150], "end": [3200, 5000]})
+    tables = [
+        measure_fragments(file, annotation, barcodes, blacklist=blacklist, mitochondrial="chr1")
+        for file in (path, tmp_path / "sorted.tsv")
+    ]
+    pd.testing.assert_frame_equal(*tables)
+    assert (tables[0]["frac_fragments_mitochondrial"] == 1).all()
+
+
+def test_another_naming_of_chromosomes_is_refused(around_tss, caplog):
+    path, _, annotation, barcodes = around_tss
+    ensembl = annotation.assign(chrom=annotation["chrom"].str.removeprefix("chr"))
+    with pytest.raises(
+        DataError, match=r"none of the 4 TSSs .* \(annotation: 1, fragments: chr1\)"
+    ):
+        measure_fragments(path, ensembl, barcodes)
+    some = annotation.assign(chrom=["chr1", "1", "chr1", "chrM", "chr1"])
+    measure_fragments(path, some, barcodes)
+    assert "1 of 3 TSSs are on chromosomes without fragments (first: 1)" in caplog.text
 
 
 def test_signac_reads_the_first_lines_of_the_file_only(tmp_path):
@@ -210,4 +177,3 @@ def test_signac_reads_the_first_lines_of_the_file_only(tmp_path):
         for lines in ("signac", "all")
     ]
     assert signals == [0, 10 / 5000]
-    assert nucleosome_line_limit("signac", n_barcodes=3) == 15_000

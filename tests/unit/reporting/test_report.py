@@ -7,6 +7,8 @@ import re
 import pandas as pd
 import pytest
 
+from epifoundation.contracts import QC_ALTERNATIVES
+from epifoundation.data.criteria import qc_alternatives
 from epifoundation.reporting.report import ReportFiles, write_report
 
 PIXEL = base64.b64decode(
@@ -40,9 +42,14 @@ def files(tmp_path):
         criterion=["start", "min_rna_umis"],
         n_barcodes=[1204, 812],
         n_removed=[0, 392],
+        note=["", "not applied: no limit is set"],
     )
+    alternatives = qc_alternatives(pd.DataFrame({"barcode": ["A", "B"]}), None)
+    alternatives.loc[0, "n_cells_used"] = 4321
+    QC_ALTERNATIVES.write(alternatives, tmp_path / "alternatives.tsv")
     return ReportFiles(
         funnels={"mini one": funnel},
+        alternatives={"mini one": str(tmp_path / "alternatives.tsv")},
         peaks={"mini": write_tsv(tmp_path / "peaks.tsv", n_kept=[5678])},
         stores={"mini Kidney": str(store)},
         models={"mini pretraining": str(model)},
@@ -61,6 +68,8 @@ def test_everything_is_on_one_page(files, tmp_path):
     for text in ("TISSUE", "1,204", "812", "5,678", "3 cells", "Table 1", "61.5", "d_model: 64"):
         assert text in page
     assert "cells &lt;called&gt;" in page
+    assert "min_rna_umis not applied: no limit is set (mini one)." in page
+    assert "4,321" in page
     assert page.count("data:image/png;base64,") == 2  # the figure and the training curves
     assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
 
