@@ -1,5 +1,6 @@
 """The network returns what the authors' own module returned for the same weights and cells."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 import torch
 
 from epifoundation.errors import ModelError
-from epifoundation.hub import FoundationModel, from_pretrained, import_authors
+from epifoundation.hub import FoundationModel, build_network, from_pretrained, import_authors
+from epifoundation.model.authors import rename_authors
+from epifoundation.model.losses import cross_entropy
 from epifoundation.model.network import EpiFoundation
 from epifoundation.model.packing import PackedCells, PackedGenes
 
@@ -66,17 +69,76 @@ def test_cell_type_logits(network, cells, recorded):
     np.testing.assert_allclose(logits, recorded["eval_cell_type_logits"], atol=1e-5, rtol=0)
 
 
-def test_gene_logits_of_real_genes(network, cells, recorded):
+@pytest.fixture(scope="module")
+def genes(recorded: dict[str, np.ndarray]) -> PackedGenes:
     is_gene = recorded["rna_ids"] != 0
-    genes = PackedGenes(
+    return PackedGenes(
         gene_ids=torch.from_numpy(recorded["rna_ids"][is_gene]).int(),
         cell_index=torch.from_numpy(np.nonzero(is_gene)[0]),
         targets=torch.from_numpy(recorded["rna_values"][is_gene]),
     )
+
+
+def test_gene_logits_of_real_genes(network, cells, genes, recorded):
     with torch.no_grad():
         logits = network.gene_logits(network(cells), cells, genes).numpy()
-    expected = recorded["eval_mvc_logits"][is_gene]
+    expected = recorded["eval_mvc_logits"][recorded["rna_ids"] != 0]
     np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def trained(model, cells, genes, recorded) -> tuple[EpiFoundation, torch.Tensor, torch.Tensor]:
+    """Network, logits and loss after one backward pass without dropout, as if padded."""
+    sizes = json.loads((GOLDEN / "model_config.json").read_text())
+    config = model.design.config.model_copy(
+        update={
+            "batch_norm": "padded",
+            "dropout": 0.0,
+            "max_peaks": sizes["padded_peak_length"] - 1,  # theirs counts the [CLS]
+            "max_genes": sizes["padded_gene_length"],
+        }
+    )
+    design = dataclasses.replace(model.design, config=config)
+    network = build_network(design, model.vocabulary, n_cell_types=len(model.cell_types))
+    network.load_state_dict(model.network.state_dict())
+    logits = network.train().gene_logits(network(cells), cells, genes)
+    loss = cross_entropy(logits, genes.targets)
+    mean = loss.total / loss.count
+    mean.backward()
+    assert len(recorded["rna_ids"]) * sizes["padded_gene_length"] > len(genes.gene_ids)
+    return network, logits.detach(), mean.detach()
+
+
+def test_training_loss_and_logits(trained, recorded):
+    _, logits, loss = trained
+    assert float(loss) == pytest.approx(float(recorded["train_loss"]), abs=1e-6)
+    expected = recorded["train_mvc_logits"][recorded["rna_ids"] != 0]
+    np.testing.assert_allclose(logits.numpy(), expected, atol=1e-5, rtol=0)
+
+
+def test_batch_norm_statistics_after_a_training_step(trained, recorded):
+    norm = trained[0].peak_batch_norm
+    for name in ("running_mean", "running_var"):
+        expected = recorded[f"train_bn_atac_{name}"]
+        np.testing.assert_allclose(norm.get_buffer(name).numpy(), expected, atol=1e-6, rtol=0)
+
+
+def test_every_gradient_norm(trained):
+    recorded = json.loads((GOLDEN / "train_grad_norms.json").read_text())
+    network = trained[0]
+    expected = {
+        next(iter(rename_authors({name: torch.empty(0)}))): norm for name, norm in recorded.items()
+    }
+    found = {
+        name: float(parameter.grad.norm())
+        for name, parameter in network.named_parameters()
+        if parameter.grad is not None
+    }
+    assert found.keys() == expected.keys()
+    largest = max(expected.values())
+    for name, norm in expected.items():
+        # Norms that are zero but for rounding (a bias before BatchNorm) have no relative error.
+        assert found[name] == pytest.approx(norm, rel=1e-3, abs=1e-6 * largest), name
 
 
 def test_imported_model_is_a_model_directory(model, cells, tmp_path):
