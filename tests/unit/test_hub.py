@@ -2,9 +2,13 @@
 
 import dataclasses
 import json
+import sys
+import types
+from fnmatch import fnmatch
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import epifoundation
 from epifoundation.errors import ModelError
@@ -83,3 +87,74 @@ def test_damaged_weights_and_missing_folder(saved, tmp_path):
         from_pretrained(tmp_path / "model")
     with pytest.raises(ModelError, match="no model directory"):
         from_pretrained(tmp_path / "nothing")
+
+
+def test_weights_of_another_network_are_named(saved, tmp_path):
+    path = tmp_path / "model" / "model.safetensors"
+    weights = load_file(path)
+    del weights["norm.bias"]
+    weights["norm.weight"] = torch.zeros(3)
+    weights["peak_batch_norm.running_mean"][2] = torch.nan
+    save_file(weights, path)
+    with pytest.raises(ModelError) as refused:
+        from_pretrained(tmp_path / "model")
+    message = str(refused.value)
+    assert "1 tensor is missing (first: norm.bias)" in message
+    assert "norm.weight is 3, expected 16" in message
+    assert "1 tensor is not finite (first: peak_batch_norm.running_mean)" in message
+
+
+def test_unknown_settings_are_one_line(saved, tmp_path):
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    del config["model"]["d_model"]
+    path.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="d_model: Field required") as refused:
+        from_pretrained(tmp_path / "model")
+    assert "\n" not in str(refused.value)
+
+
+def test_damaged_vocabulary(saved, tmp_path):
+    (tmp_path / "model" / "genes.tsv").unlink()
+    with pytest.raises(ModelError, match=r"genes\.tsv.*copy the whole folder again"):
+        from_pretrained(tmp_path / "model")
+
+
+def test_a_model_without_its_history_is_a_model(saved, tmp_path):
+    for name in ("history.jsonl", "metrics.json", "README.md"):
+        (tmp_path / "model" / name).unlink()
+    loaded = from_pretrained(tmp_path / "model")
+    assert (loaded.history, loaded.metrics) == ([], {})
+
+
+def test_weights_are_readable_by_whom_the_folder_is(saved, tmp_path):
+    modes = {(tmp_path / "model" / n).stat().st_mode for n in ("config.json", "model.safetensors")}
+    assert len(modes) == 1
+
+
+def test_a_name_without_the_client_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="pip install huggingface_hub"):
+        from_pretrained("someone/some-model")
+
+
+def test_a_name_is_fetched_by_the_client(saved, tmp_path, monkeypatch):
+    def snapshot_download(repository, *, allow_patterns):
+        assert repository == "someone/some-model"
+        assert not any(fnmatch(name, p) for name in ("x.py", "x.bin") for p in allow_patterns)
+        names = [path.name for path in (tmp_path / "model").iterdir()]
+        assert all(any(fnmatch(name, p) for p in allow_patterns) for name in names)
+        return str(tmp_path / "model")
+
+    client = types.SimpleNamespace(snapshot_download=snapshot_download)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "huggingface_hub", client)
+    assert from_pretrained("someone/some-model").cell_types == ("A", "B")
+
+    def fail(*_, **__):
+        message = "404 Client Error\nmore"
+        raise OSError(message)
+
+    monkeypatch.setattr(client, "snapshot_download", fail)
+    with pytest.raises(ModelError, match=r"someone/other .*\(404 Client Error\)"):
+        from_pretrained("someone/other")

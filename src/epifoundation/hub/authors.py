@@ -18,7 +18,7 @@ from epifoundation.data.vocabulary import N_SPECIAL, Vocabulary
 from epifoundation.errors import ModelError
 from epifoundation.hub.directory import Design, FoundationModel, build_network
 from epifoundation.hub.weights import misfits, put_weights
-from epifoundation.model.authors import rename_authors
+from epifoundation.model.authors import authors_name, rename_authors
 from epifoundation.model.network import Head
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 AUTHORS_DROPOUT, AUTHORS_MAX_PEAKS, AUTHORS_MAX_GENES = 0.15, 11_999, 8_000
 
 GENE_CHROMOSOMES_FILE = "gene2chr.json"
+SIZES_FILE = "model_config.json"  # optional; its `heads` is the number of attention heads
+PAPER_HEADS = 8
 SPECIAL_TOKENS = ("<pad>", "<mask>", "<cls>", "<eos>")
 WITH_SPECIAL = ("atac", "rna", "chr")  # batches and cell types have no special tokens
 KINDS = (*WITH_SPECIAL, "batch", "cell")
@@ -40,14 +42,17 @@ SIZED_BY = {  # whose rows each file counts
 
 
 def import_authors(
-    checkpoint: Path | str, vocabularies: Path | str, *, n_heads: int
+    checkpoint: Path | str, vocabularies: Path | str, *, n_heads: int | None = None
 ) -> FoundationModel:
     """Return the authors' pretrained model from their checkpoint and vocabulary JSON files.
 
     `vocabularies` holds atac_vocab.json, rna_vocab.json, chr_vocab.json, batch_vocab.json,
-    cell_vocab.json and gene2chr.json. The checkpoint does not say how many heads attention has.
-    Only tensors are read from it, no code.
+    cell_vocab.json and gene2chr.json. The checkpoint does not say how many heads attention has:
+    null is the `heads` of a model_config.json beside them, or the paper's 8. Only tensors are read
+    from it, no code.
     """
+    if n_heads is None:
+        n_heads = _heads_beside(Path(vocabularies))
     found = _read_checkpoint(Path(checkpoint))
     theirs = {name.removeprefix("module."): tensor for name, tensor in found["model"].items()}
     weights = {name: tensor.float() for name, tensor in rename_authors(theirs).items()}
@@ -58,11 +63,10 @@ def import_authors(
     design = _design_of(weights, n_heads, checkpoint)
     with torch.device("meta"):
         network = build_network(design, vocabulary, n_cell_types=len(cell_types))
-    original = dict(zip(weights, theirs, strict=True))
     clauses = misfits(
         network,
         weights,
-        named=lambda name: original.get(name, name),
+        named=authors_name,
         explained=lambda name: _explained(name, Path(vocabularies)),
     )
     if clauses:
@@ -77,9 +81,17 @@ def import_authors(
     return FoundationModel(network.eval(), design, vocabulary, cell_types, told)
 
 
+def _heads_beside(vocabularies: Path) -> int:
+    path = vocabularies / SIZES_FILE
+    found = _read_json(path).get("heads") if path.is_file() else None
+    heads = found if isinstance(found, int) and found > 0 else PAPER_HEADS
+    logger.info("%d attention heads (%s)", heads, path if found else "the paper's")
+    return heads
+
+
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+        found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except pickle.UnpicklingError as error:
         message = (
             f"{path} is no file of torch.save, or holds more than tensors and plain values, which"
@@ -99,7 +111,7 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
             f" (found: {keys})."
         )
         raise ModelError(message)
-    return found
+    return dict(found)
 
 
 def _design_of(weights: dict[str, Tensor], n_heads: int, checkpoint: Path | str) -> Design:
@@ -128,6 +140,10 @@ def _design_of(weights: dict[str, Tensor], n_heads: int, checkpoint: Path | str)
         max_peaks=AUTHORS_MAX_PEAKS,
         max_genes=AUTHORS_MAX_GENES,
         embedding_std=1.0,
+        initialisation="identical_blocks",
+        batch_norm="padded",
+        pooling="cls",
+        depth_input="none",
     )
     heads: tuple[Head, ...] = ("genes", "cell_types")
     if "expression_decoder.fc1.weight" in weights:
@@ -141,10 +157,6 @@ def _design_of(weights: dict[str, Tensor], n_heads: int, checkpoint: Path | str)
 
 
 def _explained(name: str, vocabularies: Path) -> str:
-        initialisation="identical_blocks",
-        batch_norm="padded",
-        pooling="cls",
-        depth_input="none",
     kind = SIZED_BY.get(name)
     return "" if kind is None else f" for {vocabularies / f'{kind}_vocab.json'}"
 

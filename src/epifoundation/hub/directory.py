@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -110,6 +111,7 @@ class FoundationModel:
             self.vocabulary.write_files(partial)
             save_file(weights, partial / WEIGHTS_FILE)
             (partial / CONFIG_FILE).write_text(_json(config))
+            shutil.copymode(partial / CONFIG_FILE, partial / WEIGHTS_FILE)  # made for us alone
             (partial / METRICS_FILE).write_text(_json(self.metrics))
             (partial / CARD_FILE).write_text(model_card(self))
             lines = (json.dumps(record) + "\n" for record in self.history)
@@ -149,7 +151,7 @@ def from_pretrained(path_or_repo_id: Path | str) -> FoundationModel:
     """
     folder = local_folder(path_or_repo_id)
     config = _read_config(folder)
-    vocabulary = _read_vocabulary(folder, config["vocabulary_hash"])
+    vocabulary = _read_vocabulary(folder, config.get("vocabulary_hash", "of no name"))
     cell_types = _read_cell_types(folder)
     try:
         design = Design(
@@ -160,9 +162,9 @@ def from_pretrained(path_or_repo_id: Path | str) -> FoundationModel:
         )
     except (KeyError, TypeError, ValidationError) as error:
         message = (
-            f"{folder / CONFIG_FILE} does not describe a model this package can build ({error})."
-            f" It was written by epifoundation {config.get('package_version')}; this is"
-            f" {__version__}."
+            f"{folder / CONFIG_FILE} does not describe a model this package can build"
+            f" ({_in_a_line(error)}). It was written by epifoundation"
+            f" {config.get('package_version')}; this is {__version__}. Train or import it again."
         )
         raise ModelError(message) from error
     network = _read_network(folder / WEIGHTS_FILE, design, vocabulary, len(cell_types))
@@ -242,6 +244,12 @@ def _read_network(
         raise ModelError(message)
     put_weights(network, weights)
     return network
+
+
+def _in_a_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return f"{type(error).__name__} {error}"
 
 
 def _json(value: object) -> str:

@@ -12,8 +12,6 @@ def put_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     The network may lie on the meta device, so that nothing is initialised in vain.
     """
     network.load_state_dict(dict(weights), assign=True)
-    for parameter in network.parameters():
-        parameter.requires_grad_(requires_grad=True)
 
 
 def misfits(

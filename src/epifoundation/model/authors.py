@@ -1,26 +1,24 @@
 """Names of the authors' parameters, one to one with ours."""
 
-import re
-
 from torch import Tensor
 
-# The start of their name, and of ours; a later rule sees what an earlier one made.
+# A part of their name, and of ours; a later pair sees what an earlier one made.
 RENAMED = (
-    (r"^atac_emb\.", "peak_embedding."),
-    (r"^rna_emb\.", "gene_embedding."),
-    (r"^chr_emb\.", "chromosome_embedding."),
-    (r"^batch_emb\.", "batch_embedding."),
-    (r"^(\w+_embedding)\.embedding\.", r"\1.table."),
-    (r"^(\w+_embedding)\.enc_norm\.", r"\1.norm."),
-    (r"^encoder\.transformer_encoder\.layers\.", "blocks."),
-    (r"^(blocks\.\d+)\.self_attn\.Wqkv\.", r"\1.attention.qkv."),
-    (r"^(blocks\.\d+)\.self_attn\.out_proj\.", r"\1.attention.out."),
-    (r"^bn_atac\.", "peak_batch_norm."),
-    (r"^bn_rna\.", "gene_batch_norm."),
-    (r"^cls_decoder\._decoder\.", "cell_type_head.layers."),
-    (r"^cls_decoder\.out_layer\.", "cell_type_head.out."),
-    (r"^mvc_decoder\.", "gene_decoder."),
-    (r"^value_decoder\.", "expression_decoder."),
+    ("atac_emb.", "peak_embedding."),
+    ("rna_emb.", "gene_embedding."),
+    ("chr_emb.", "chromosome_embedding."),
+    ("batch_emb.", "batch_embedding."),
+    ("_embedding.embedding.", "_embedding.table."),
+    ("_embedding.enc_norm.", "_embedding.norm."),
+    ("encoder.transformer_encoder.layers.", "blocks."),
+    (".self_attn.Wqkv.", ".attention.qkv."),
+    (".self_attn.out_proj.", ".attention.out."),
+    ("bn_atac.", "peak_batch_norm."),
+    ("bn_rna.", "gene_batch_norm."),
+    ("cls_decoder._decoder.", "cell_type_head.layers."),
+    ("cls_decoder.out_layer.", "cell_type_head.out."),
+    ("mvc_decoder.", "gene_decoder."),
+    ("value_decoder.", "expression_decoder."),
 )
 
 
@@ -31,5 +29,12 @@ def rename_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _ours(name: str) -> str:
     for theirs, ours in RENAMED:
-        name = re.sub(theirs, ours, name)
+        name = name.replace(theirs, ours)
+    return name
+
+
+def authors_name(name: str) -> str:
+    """Return what the authors call a parameter of `EpiFoundation`."""
+    for theirs, ours in reversed(RENAMED):
+        name = name.replace(ours, theirs)
     return name
