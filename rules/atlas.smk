@@ -1,17 +1,27 @@
-# The atlas and its evaluation sets: assembled, tokenised, split.
+# The atlas and its evaluation sets: assembled, tokenised, split. None of them is held in memory.
 # Input: cells.h5mu or clustered.h5mu and labels.tsv of the samples. Output: h5mu per data set,
 # the atlas's vocabulary (a folder), token stores (a folder each), splits.
 
 # Of each sample: its cells, with clusters unless labels come with the files; and our labels.
 CELLS_OF = (
     "{R}/matrix/{row.atlas}/{row.sample}/cells.h5mu"
-    if cfg.labels.source == "published"
+    if cfg.labels.source in ("given", "disco_rna")
     else "{R}/labels/{row.atlas}/{row.sample}/clustered.h5mu"
 )
 LABELS_OF = (
     "{R}/labels/{row.atlas}/{row.sample}/labels.tsv"
-    if cfg.labels.source == "disco_wnn"
+    if cfg.labels.source in ("disco_wnn", "disco_rna")
     else []
+)
+
+# What decides the cells, peaks, counts and labels of an atlas, for its provenance.
+DATA_SECTIONS = (
+    cfg.reference,
+    cfg.align,
+    cfg.peaks,
+    cfg.qc,
+    cfg.cluster,
+    cfg.labels,
 )
 
 
@@ -30,12 +40,18 @@ rule assemble:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=64000,
+        mem_mb=memory_mb(1500, 0.05),
         runtime=120,
     params:
         label_source=cfg.labels.source,
+        config_hash=hash_of(*DATA_SECTIONS),
         code=code_of(
-            "contracts.py", "data/assembly.py", "data/expression.py", "multiome.py"
+            "contracts.py",
+            "data/assembly.py",
+            "data/csr_files.py",
+            "data/expression.py",
+            "data/multiome_rows.py",
+            "multiome.py",
         ),
     script:
         "../workflow_scripts/assemble.py"
@@ -53,10 +69,10 @@ rule build_vocabulary:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=64000,
+        mem_mb=memory_mb(1500, 0.02),
         runtime=30,
     params:
-        code=code_of("data/vocabulary.py"),
+        code=code_of("data/multiome_rows.py", "data/vocabulary.py"),
     script:
         "../workflow_scripts/build_vocabulary.py"
 
@@ -76,10 +92,16 @@ rule tokenize_cells:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=64000,
+        mem_mb=memory_mb(1500, 0.05),
         runtime=60,
     params:
-        code=code_of("data/store.py", "data/vocabulary.py"),
+        code=code_of(
+            "data/csr_files.py",
+            "data/multiome_rows.py",
+            "data/store.py",
+            "data/tokens.py",
+            "data/vocabulary.py",
+        ),
     script:
         "../workflow_scripts/tokenize_cells.py"
 
@@ -96,7 +118,7 @@ rule split:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory_mb(1000, 0.05),
         runtime=10,
     params:
         atlas=params_of(cfg.atlas),

@@ -1,12 +1,16 @@
 # What all rules share: the sample sheet, rerun triggers, and where results live.
 import hashlib
+import json
 import os
 
 from epifoundation.samples import SampleSheet
 
 R = cfg.results_dir
 sheet = SampleSheet.read(
-    cfg.samples, labels=cfg.labels.source, root=Path(workflow.basedir)
+    cfg.samples,
+    labels=cfg.labels.source,
+    profiles=cfg.labels.profiles,
+    root=Path(workflow.basedir),
 )
 
 
@@ -22,6 +26,12 @@ wildcard_constraints:
 def params_of(section):
     """A config section as plain data: Snakemake ignores changes of any other object."""
     return section.model_dump(mode="json") if section is not None else None
+
+
+def hash_of(*sections):
+    """Hash of config sections, by which an output tells from which settings it comes."""
+    text = json.dumps([params_of(section) for section in sections], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def code_of(*modules):

@@ -1,6 +1,8 @@
 # Clusters of each sample, and their cell types from DISCO's profiles of the tissue.
 # In:  cells.h5mu of a sample; RNA counts of its called cells
-# Out: R/labels/{atlas}/{sample}/{clustered.h5mu,rna_clusters.tsv,labels.tsv}
+# Out: R/labels/{atlas}/{sample}/{clustered.h5mu,rna_clusters.tsv,labels.tsv}, labels of the other
+#      source (labels.{source}.tsv) and R/labels/{atlas}/{agreement,confusion}.tsv on request
+from functools import partial
 
 # Read where they are; where they are a URL, from what fetch_profiles made of it.
 PROFILES = local_or_url(cfg.labels.profiles) or f"{R}/reference/profiles.csv"
@@ -11,6 +13,30 @@ def rna_before_peaks(wildcards):
     if sheet.one(wildcards.sample).entry == "matrices":
         return f"{R}/matrix/{wildcards.atlas}/{wildcards.sample}/cells.h5mu"
     return counts_of_sample(wildcards.sample)
+
+
+def label_inputs(source, wildcards):
+    """What is labelled: clusters over both modalities, or of RNA alone with the cells in them."""
+    folder = f"{R}/labels/{wildcards.atlas}/{wildcards.sample}"
+    if source == "disco_rna":
+        return {
+            "cells": f"{R}/matrix/{wildcards.atlas}/{wildcards.sample}/cells.h5mu",
+            "clusters": f"{folder}/rna_clusters.tsv",
+        }
+    return {"cells": f"{folder}/clustered.h5mu", "clusters": []}
+
+
+def compared_labels(source, wildcards):
+    """The labels of a source of all samples of an atlas."""
+    file = "labels.tsv" if source == cfg.labels.source else f"labels.{source}.tsv"
+    rows = sheet.select(atlas=wildcards.atlas)
+    return [f"{R}/labels/{row.atlas}/{row.sample}/{file}" for row in rows]
+
+
+def compared_cells(wildcards):
+    """The cells of all samples of an atlas; where types came with the files, they are here."""
+    rows = sheet.select(atlas=wildcards.atlas)
+    return [f"{R}/matrix/{row.atlas}/{row.sample}/cells.h5mu" for row in rows]
 
 
 rule fetch_profiles:
@@ -30,6 +56,7 @@ rule fetch_profiles:
     params:
         url=cfg.labels.profiles,
         retries=cfg.acquire.retries,
+        code=code_of("data/profiles.py"),
     script:
         "../workflow_scripts/fetch_profiles.py"
 
@@ -98,7 +125,7 @@ rule cluster_rna:
 rule label:
     """Give each cluster the cell type whose profile its mean expression follows best."""
     input:
-        clustered=f"{R}/labels/{{atlas}}/{{sample}}/clustered.h5mu",
+        unpack(partial(label_inputs, cfg.labels.source)),
         profiles=PROFILES,
     output:
         labels=f"{R}/labels/{{atlas}}/{{sample}}/labels.tsv",
@@ -117,9 +144,62 @@ rule label:
         disco_atlas=lambda wildcards: sheet.one(
             wildcards.sample, wildcards.atlas
         ).disco_atlas,
-        code=code_of("contracts.py", "data/expression.py", "data/labels.py"),
+        code=code_of(
+            "contracts.py",
+            "data/cell_ontology.py",
+            "data/cell_ontology.tsv",
+            "data/cellid.py",
+            "data/expression.py",
+            "data/labels.py",
+            "data/profiles.py",
+        ),
     script:
         "../workflow_scripts/label.py"
+
+
+use rule label as label_otherwise with:
+    input:
+        unpack(lambda wildcards: label_inputs(wildcards.source, wildcards)),
+        profiles=PROFILES,
+    output:
+        labels=f"{R}/labels/{{atlas}}/{{sample}}/labels.{{source}}.tsv",
+    log:
+        f"{R}/logs/label_otherwise/{{atlas}}.{{sample}}.{{source}}.log",
+    benchmark:
+        f"{R}/benchmarks/label_otherwise/{{atlas}}.{{sample}}.{{source}}.tsv"
+    wildcard_constraints:
+        source="disco_wnn|disco_rna",
+
+
+rule compare_labels:
+    """Say how far the label sources of an atlas agree: the ceiling of what can be predicted."""
+    input:
+        cells=compared_cells,
+        disco_wnn=partial(compared_labels, "disco_wnn"),
+        disco_rna=partial(compared_labels, "disco_rna"),
+    output:
+        agreement=f"{R}/labels/{{atlas}}/agreement.tsv",
+        confusion=f"{R}/labels/{{atlas}}/confusion.tsv",
+    log:
+        f"{R}/logs/compare_labels/{{atlas}}.log",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        datasets=lambda wildcards: [
+            row.dataset or "ALLTissue" for row in sheet.select(atlas=wildcards.atlas)
+        ],
+        code=code_of(
+            "contracts.py",
+            "data/cell_ontology.py",
+            "data/cell_ontology.tsv",
+            "data/label_agreement.py",
+        ),
+    script:
+        "../workflow_scripts/compare_labels.py"
 
 
 rule clusters:

@@ -3,8 +3,9 @@
 from snakemake.iocontainers import Snakemake
 
 from epifoundation.config import LabelConfig
-from epifoundation.contracts import LABELS
-from epifoundation.data.labels import label_clusters, read_profiles
+from epifoundation.contracts import CLUSTERS, LABELS
+from epifoundation.data.labels import label_clusters
+from epifoundation.data.profiles import read_profiles
 from epifoundation.jobs import job
 from epifoundation.multiome import read_multiome
 
@@ -12,11 +13,12 @@ snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
-        clustered = read_multiome(snakemake.input.clustered, needs_obs=("cluster",))
+        clusters = snakemake.input.clusters
         labels = label_clusters(
-            clustered,
+            read_multiome(snakemake.input.cells),
             read_profiles(snakemake.input.profiles),
             snakemake.params.disco_atlas,
             LabelConfig(**snakemake.params.labels),
+            clusters=CLUSTERS.read(clusters) if clusters else None,
         )
         LABELS.write(labels, snakemake.output.labels)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from epifoundation.disco_atlases import DISCO_ATLASES, atlas_advice
 from epifoundation.errors import ConfigError
 
 ATLAS_DATASET = "ALLTissue"  # the paper's name for the held-out cells of the atlas itself
@@ -17,7 +18,7 @@ COLUMNS = (
     "tissue",
     "batch",  # experimental batch; empty: `obs["batch"]` of the matrices, else the sample
     "donor",  # empty: unknown
-    "disco_atlas",  # DISCO atlas whose profiles label the clusters
+    "disco_atlas",  # DISCO atlas whose profiles label the clusters, named as in the profiles
     "entry",  # fastq | fragments | matrices
     "source",  # of accessions: GEO | ENCODE | catalogue
     "rna",  # accession, or URL/path of counts (10x .h5, .h5ad; .h5mu holds both)
@@ -58,11 +59,14 @@ class SampleSheet:
     rows: tuple[Sample, ...]
 
     @classmethod
-    def read(cls, path: Path | str, *, labels: str, root: Path) -> Self:
+    def read(
+        cls, path: Path | str, *, labels: str, root: Path, profiles: str | None = None
+    ) -> Self:
         """Read and check the sheet; all mistakes are reported at once.
 
         A relative `path` that does not exist here is taken from `root` (the checkout). `labels` is
-        the configured label source: `disco_wnn` needs a DISCO atlas for every sample.
+        the configured label source: `disco_wnn` and `disco_rna` need a DISCO atlas for every
+        sample, one that DISCO has where `profiles` come from its service.
         """
         found = Path(path) if Path(path).exists() else root / path
         if not found.is_file():
@@ -76,7 +80,9 @@ class SampleSheet:
                 message = f"{found}: column {', '.join(missing)} is missing (tab-separated?)"
                 raise ConfigError(message)
             rows = tuple(Sample(**{c: (row[c] or "").strip() for c in COLUMNS}) for row in reader)
-        mistakes = _mistakes(rows, labels)
+        mistakes = _mistakes(rows)
+        if labels.startswith("disco"):
+            mistakes += _disco_mistakes(rows, from_disco="getRef" in str(profiles))
         if mistakes:
             raise ConfigError("\n".join([f"{found} is not valid:", *mistakes]))
         return cls(rows)
@@ -122,7 +128,20 @@ class SampleSheet:
         return "|".join(re.escape(v) for v in dict.fromkeys(getattr(r, column) for r in self.rows))
 
 
-def _mistakes(rows: tuple[Sample, ...], labels: str) -> list[str]:
+def _disco_mistakes(rows: tuple[Sample, ...], *, from_disco: bool) -> list[str]:
+    """Say by whose profiles a sample can be labelled, where the sheet does not or cannot be."""
+    mistakes = []
+    for row in rows:
+        where = f"  {row.sample or '(no name)'}: labelling needs disco_atlas for tissue"
+        if not row.disco_atlas:
+            mistakes.append(f"{where} {row.tissue!r}; {atlas_advice(row.tissue)}")
+        elif from_disco and row.disco_atlas not in DISCO_ATLASES:
+            unknown = f"DISCO has no {row.disco_atlas!r}"
+            mistakes.append(f"{where} {row.tissue!r}; {unknown}: {atlas_advice(row.disco_atlas)}")
+    return mistakes
+
+
+def _mistakes(rows: tuple[Sample, ...]) -> list[str]:
     mistakes = [] if rows else ["  no sample is listed"]
     seen: set[tuple[str, str]] = set()
     for row in rows:
@@ -148,8 +167,6 @@ def _mistakes(rows: tuple[Sample, ...], labels: str) -> list[str]:
             mistakes.append(f"{where} an evaluation sample needs the name of its dataset")
         if row.dataset == ATLAS_DATASET:
             mistakes.append(f"{where} {ATLAS_DATASET} names the atlas's own held-out cells")
-        if labels == "disco_wnn" and not row.disco_atlas:
-            mistakes.append(f"{where} labelling needs disco_atlas for tissue {row.tissue!r}")
         if (row.atlas, row.sample) in seen:
             mistakes.append(f"{where} is listed twice in atlas {row.atlas}")
         seen.add((row.atlas, row.sample))

@@ -18,11 +18,11 @@ BASE = {
 
 @pytest.fixture
 def read(tmp_path):
-    def read(*rows, labels="disco_wnn"):
+    def read(*rows, labels="disco_wnn", profiles=None):
         lines = ["\t".join(COLUMNS)]
         lines += ["\t".join({**BASE, **row}.get(c, "") for c in COLUMNS) for row in rows]
         (tmp_path / "s.tsv").write_text("# a comment\n" + "\n".join(lines) + "\n")
-        return SampleSheet.read(tmp_path / "s.tsv", labels=labels, root=tmp_path)
+        return SampleSheet.read(tmp_path / "s.tsv", labels=labels, profiles=profiles, root=tmp_path)
 
     return read
 
@@ -58,8 +58,34 @@ def test_a_mistake_names_its_sample(read, row, message):
         read({"sample": "good"}, row)
 
 
-def test_published_labels_need_no_disco_atlas(read):
-    assert len(read({"disco_atlas": ""}, labels="published").rows) == 1
+def test_given_labels_need_no_disco_atlas(read):
+    assert len(read({"disco_atlas": ""}, labels="given").rows) == 1
+
+
+@pytest.mark.parametrize("labels", ["disco_wnn", "disco_rna"])
+@pytest.mark.parametrize(
+    ("tissue", "advice"),
+    [
+        ("liver", "choose liver_cell or liver_nucleus"),
+        ("heart left ventricle", "choose heart"),
+        ("PBMC", "choose blood"),
+        ("bile duct", r"no atlas of it, so choose the nearest .*adipose_cell, .*kidney, "),
+        ("fallopian tube", r"no atlas of it, so choose the nearest .*ovary, "),
+    ],
+)
+def test_a_tissue_without_an_atlas_is_advised(read, tissue, advice, labels):
+    with pytest.raises(ConfigError, match=f"odd: labelling needs .* '{tissue}'; .*{advice}"):
+        read({"sample": "odd", "tissue": tissue, "disco_atlas": ""}, labels=labels)
+
+
+def test_an_atlas_disco_lacks_is_refused_before_hours_of_alignment(read):
+    url = "https://disco/toolkit/getRef?type=csv"
+    with pytest.raises(ConfigError, match=r"DISCO has no 'liver': choose liver_cell or liver_n"):
+        read({}, profiles=url)
+    with pytest.raises(ConfigError, match=r"DISCO has no 'bone_marow': choose bone_marrow"):
+        read({"disco_atlas": "bone_marow"}, profiles=url)
+    assert len(read({"disco_atlas": "liver_nucleus"}, profiles=url).rows) == 1
+    assert len(read({"disco_atlas": "mine"}, profiles="mine.tsv").rows) == 1
 
 
 def test_a_missing_column_or_file_is_said(tmp_path):

@@ -1,4 +1,4 @@
-"""Commands from fragments and counts to labelled clusters."""
+"""Commands from fragments to counts, quality and gene activity."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from epifoundation.cli.arguments import (
     Add,
     Arguments,
     add_cells,
+    checked,
     lines_of,
     paper_section,
     paper_values,
@@ -26,7 +27,20 @@ def add_commands(add: Add) -> None:
     one.add_argument("--output", type=Path, required=True, help="BED to write")
     one.add_argument("--blacklist", type=Path, help="BED of regions without peaks")
     one.add_argument("--chromosomes", nargs="+", help="chromosomes kept (default: the paper's 24)")
+    one.add_argument("--chrom-sizes", type=Path, help="names and lengths: peaks are cut there")
     one.add_argument("--genome-size", type=float, help="MACS2 -g (default: config.yaml's)")
+    one.add_argument("--keep-duplicates", help="MACS2 --keep-dup (default: config.yaml's)")
+    one.add_argument("--caller", choices=("macs2", "macs3"), help="default: config.yaml's")
+    parts = one.add_mutually_exclusive_group()
+    parts.add_argument("--each-file", action="store_true", help="call on each file, then merge")
+    parts.add_argument(
+        "--groups",
+        type=Path,
+        nargs="+",
+        help="call on each group, then merge: a table of barcode, tab, group for each file",
+    )
+    one.add_argument("--summary", type=Path, help="TSV to write: what was removed, occupancy")
+    one.add_argument("--threads", type=int, default=1, help="files read at a time")
 
     one = add("count", count, "--fragments f.tsv.gz --peaks p.bed --barcodes b.txt --output m.h5ad")
     add_cells(one)
@@ -52,18 +66,9 @@ def add_commands(add: Add) -> None:
     one = add("gene-activity", gene_activity, "--fragments f.tsv.gz --annotation g.gtf …")
     add_cells(one)
     one.add_argument("--annotation", type=Path, required=True, help="GTF")
-
-    one = add("cluster", cluster, "--input cells.h5mu --output clustered.h5mu")
-    one.add_argument("--input", type=Path, required=True, help="h5mu with rna and atac counts")
-    one.add_argument("--output", type=Path, required=True, help="h5mu to write")
-    one.add_argument("--small-samples", action="store_true", help="allow fewer than 200 cells")
-
-    one = add("label", label, "--clusters clustered.h5mu --profiles disco.tsv --atlas blood …")
-    one.add_argument("--clusters", type=Path, required=True, help="what `cluster` wrote")
-    one.add_argument("--profiles", type=Path, required=True, help="symbols × `type--atlas`")
-    one.add_argument("--atlas", help="which atlas of the profiles (needed if there are several)")
-    one.add_argument("--min-shared-genes", type=int, help="fewest genes in common")
-    one.add_argument("--output", type=Path, required=True, help="TSV to write")
+    one.add_argument(
+        "--normalize", action="store_true", help="log-normalise X; counts stay in layers['counts']"
+    )
 
 
 def simulate(args: Arguments) -> None:
@@ -71,7 +76,8 @@ def simulate(args: Arguments) -> None:
     from epifoundation.config import SimulateConfig
     from epifoundation.simulate import write_simulation
 
-    write_simulation(args.output, SimulateConfig(seed=args.seed, size=args.size))
+    settings = checked(SimulateConfig, "simulate", {"seed": args.seed, "size": args.size})
+    write_simulation(args.output, settings)
 
 
 def call_peaks(args: Arguments) -> None:
@@ -80,18 +86,27 @@ def call_peaks(args: Arguments) -> None:
 
     from epifoundation.config import PeakConfig
     from epifoundation.data import peaks
+    from epifoundation.data.groups import read_groups
+    from epifoundation.data.intervals import read_chrom_sizes
     from epifoundation.data.regions import read_bed
 
-    size = {} if args.genome_size is None else {"genome_size": args.genome_size}
-    called, _ = peaks.call_peaks(
+    changed = {name: getattr(args, name) for name in ("genome_size", "keep_duplicates", "caller")}
+    given = {name: value for name, value in changed.items() if value is not None}
+    calls = "cluster" if args.groups else "sample" if args.each_file else "pooled"
+    called, summary = peaks.call_peaks(
         args.fragments,
-        paper_section(PeakConfig, "peaks", **size),
+        paper_section(PeakConfig, "peaks", calls=calls, **given),
         standard_chromosomes=args.chromosomes or paper_values("reference")["standard_chromosomes"],
         blacklist=read_bed(args.blacklist)
         if args.blacklist
         else pd.DataFrame({"chrom": [], "start": [], "end": []}),
+        chrom_sizes=read_chrom_sizes(args.chrom_sizes) if args.chrom_sizes else None,
+        groups=[read_groups(path) for path in args.groups] if args.groups else None,
+        threads=args.threads,
     )
     peaks.write_peaks(called, args.output)
+    if args.summary:
+        peaks.PEAK_SUMMARY.write(summary, args.summary)
 
 
 def count(args: Arguments) -> None:
@@ -136,30 +151,4 @@ def gene_activity(args: Arguments) -> None:
     from epifoundation.data.cells import write_counts
 
     counts = activity.gene_activity(args.fragments, args.annotation, lines_of(args.barcodes))
-    write_counts(counts, args.output)
-
-
-def cluster(args: Arguments) -> None:
-    """Cluster cells over both modalities: PCA, LSI, weighted nearest neighbours, Louvain."""
-    from epifoundation.config import ClusterConfig
-    from epifoundation.data.clusters import cluster_cells
-    from epifoundation.multiome import read_multiome, write_multiome
-
-    settings = paper_section(ClusterConfig, "cluster", small_samples=args.small_samples)
-    write_multiome(cluster_cells(read_multiome(args.input), settings), args.output)
-
-
-def label(args: Arguments) -> None:
-    """Give each cluster the cell type whose DISCO profile it follows best."""
-    from epifoundation.config import LabelConfig
-    from epifoundation.contracts import LABELS
-    from epifoundation.data.labels import label_clusters, read_profiles
-    from epifoundation.multiome import read_multiome
-
-    fewest = args.min_shared_genes
-    settings = paper_section(
-        LabelConfig, "labels", **({} if fewest is None else {"min_shared_genes": fewest})
-    )
-    clustered = read_multiome(args.clusters, needs_obs=("cluster",))
-    labels = label_clusters(clustered, read_profiles(args.profiles), args.atlas, settings)
-    LABELS.write(labels, args.output)
+    write_counts(activity.log_normalized(counts) if args.normalize else counts, args.output)

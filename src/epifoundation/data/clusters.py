@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from epifoundation.config import ClusterConfig, QcConfig
+from epifoundation.data.cells import check_clusterable
 from epifoundation.data.expression import log_normalize, pca, scale_genes, variable_genes
 from epifoundation.data.latent import lsi, tf_idf, top_features
 from epifoundation.data.louvain import louvain
@@ -30,6 +31,7 @@ def cluster_cells(mdata: md.MuData, config: ClusterConfig) -> md.MuData:
     clustered as `obsp["wnn_connectivities"]`, `rna.obsm["X_pca"]` and `atac.obsm["X_lsi"]`. The
     first component of the latter follows depth; it is kept there but not used for neighbours.
     """
+    check_clusterable(mdata, config)
     clustered = mdata.copy()
     clustered["rna"].obsm["X_pca"] = rna_components(counts_of(clustered["rna"]), config)
     clustered["atac"].obsm["X_lsi"] = atac_components(counts_of(clustered["atac"]), config)

@@ -1,119 +1,79 @@
 """Cell types of clusters, from expression profiles of known types of the same tissue (DISCO)."""
 
 import logging
-from pathlib import Path
 
 import mudata as md
 import numpy as np
 import pandas as pd
-from anndata.utils import make_index_unique
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.stats import rankdata
 
 from epifoundation.config import LabelConfig
+from epifoundation.data.cell_ontology import merged_names, ontology_ids
+from epifoundation.data.cellid import one_round, two_rounds
 from epifoundation.data.expression import log_normalize
-from epifoundation.errors import ContractError, DataError
+from epifoundation.data.profiles import kind_of_names, profiles_of
+from epifoundation.errors import DataError
 from epifoundation.multiome import counts_of
 
 logger = logging.getLogger(__name__)
 
 UNASSIGNED = "unassigned"
-ATLAS_MARK = "--"  # a DISCO profile is named `<cell type>--<atlas>`
-
-
-def read_profiles(path: Path | str) -> pd.DataFrame:
-    """Return log-normalised profiles, gene symbols × `type` or `type--atlas`.
-
-    The file is TSV or CSV, told by its header; the first column holds the symbols. Repeated
-    symbols get a suffix, as Seurat gives them to genes.
-    """
-    try:
-        header = pd.read_csv(path, sep="\t", nrows=0).columns
-        separator = "\t" if len(header) > 1 else ","
-        profiles = pd.read_csv(path, sep=separator, index_col=0, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        message = f"{path} cannot be read as profiles ({error}). Expected TSV or CSV, genes first."
-        raise ContractError(message) from error
-    wrong = [name for name, dtype in profiles.dtypes.items() if dtype.kind not in "if"]
-    if profiles.empty or wrong:
-        what = (
-            f"{len(wrong)} columns are not numbers (first: {wrong[0]})" if wrong else "it is empty"
-        )
-        message = f"{path} holds no profiles: {what}. Expected one numeric column per cell type."
-        raise ContractError(message)
-    profiles.index = make_index_unique(profiles.index.astype(str), join=".")
-    return profiles
+METHODS = {"spearman": one_round, "cellid": two_rounds}
 
 
 def label_clusters(
-    mdata: md.MuData, profiles: pd.DataFrame, atlas: str | None, config: LabelConfig
+    mdata: md.MuData,
+    profiles: pd.DataFrame,
+    atlas: str | None,
+    config: LabelConfig,
+    *,
+    clusters: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return a LABELS table: each cell with its cluster's best matching type.
+    """Return a LABELS table: each cell of `mdata` with its cluster's best matching type.
 
-    `mdata` needs `obs["cluster"]`. A cluster's mean expression is compared with each profile of
-    `atlas` by Spearman correlation over the `n_genes` genes most variable among these profiles. A
-    cluster whose best two types lie closer than `min_margin` is `unassigned`. Without `atlas` the
-    profiles must be of one.
+    Clusters are `mdata.obs["cluster"]`, or those of `clusters`, a CLUSTERS table of at least these
+    cells. A cluster's mean expression is compared with each profile of `atlas` by Spearman
+    correlation over the `n_genes` genes most variable among these profiles, or by CELLiD. A
+    cluster whose best two types lie closer than `min_margin`, or that follows no profile at all,
+    is `unassigned`. Without `atlas` the profiles must be of one.
     """
     reference = profiles_of(profiles, atlas)
+    of_cells = _clusters_of(mdata, clusters)
+    order = sorted(of_cells.unique(), key=lambda name: (len(name), name))
     names = pd.Index(mdata["rna"].var_names)
-    genes = variable_symbols(reference, names, config)
-    clusters = mdata.obs["cluster"].astype(str)
-    order = sorted(clusters.unique(), key=lambda name: (len(name), name))
+    genes = shared_symbols(reference, names, config)
     counts = counts_of(mdata["rna"])
-    means = cluster_means(counts, clusters.to_numpy(), order)[:, names.get_indexer(genes)]
-    scores = spearman(means, reference.loc[genes].to_numpy().T)
+    means = cluster_means(counts, of_cells.to_numpy(), order)[:, names.get_indexer(genes)]
+    scores = METHODS[config.method](means, reference.loc[genes].to_numpy().T, config.n_genes)
     best = pd.DataFrame(
         [_best_two(row, list(reference.columns), config.min_margin) for row in scores],
         columns=["cell_type", "score", "margin", "runner_up"],
         index=pd.Index(order, name="cluster"),
     )
-    for cluster, row in best.iterrows():
-        logger.info(
-            "cluster %s: %s (%.3f), then %s (margin %.3f)",
-            cluster,
-            row.cell_type,
-            row.score,
-            row.runner_up,
-            row.margin,
-        )
-    table: pd.DataFrame = best.loc[clusters].reset_index()
+    best = _with_ontology(best, atlas, merge=config.merge_synonyms)
+    _log(best, of_cells.value_counts())
+    table: pd.DataFrame = best.loc[of_cells].reset_index()
     table.insert(0, "barcode", mdata.obs_names.astype(str))
     return table
 
 
-def profiles_of(profiles: pd.DataFrame, atlas: str | None) -> pd.DataFrame:
-    """Return the profiles of an atlas, columns named by type alone and sorted."""
-    parts = [str(name).rpartition(ATLAS_MARK) for name in profiles]
-    atlases = sorted({part[2] for part in parts if part[1]})
-    if atlas is None and len(atlases) == 1:
-        atlas = atlases[0]
-    chosen = [i for i, part in enumerate(parts) if not atlases or (part[1] and part[2] == atlas)]
-    if not chosen:
-        wanted = f"of the atlas {atlas!r}" if atlas else "chosen: no atlas is named"
-        message = f"no profile is {wanted}. The file has the atlases: {', '.join(atlases)}."
-        raise DataError(message)
-    types = [parts[i][0] if atlases else parts[i][2] for i in chosen]
-    reference = profiles.iloc[:, chosen].set_axis(types, axis=1)
-    return reference.sort_index(axis=1)
-
-
-def variable_symbols(reference: pd.DataFrame, names: pd.Index, config: LabelConfig) -> list[str]:
-    """Return the shared gene symbols most variable among the profiles; ties go by name."""
+def shared_symbols(reference: pd.DataFrame, names: pd.Index, config: LabelConfig) -> list[str]:
+    """Return the gene symbols that sample and profiles share, sorted."""
     shared = reference.index.intersection(names).sort_values()
     if len(shared) < config.min_shared_genes:
+        here, there = kind_of_names(list(names)), kind_of_names(list(reference.index))
         message = (
             f"only {len(shared)} of {len(names)} genes of the sample are among the"
-            f" {len(reference)} of the profiles (here e.g. {', '.join(names[:3])}; there e.g."
-            f" {', '.join(reference.index[:3])}). Both must be gene symbols of one species; a"
-            " small gene panel needs a lower labels.min_shared_genes."
+            f" {len(reference)} of the profiles, fewer than {config.min_shared_genes}: here"
+            f" {here}, e.g. {', '.join(names[:3])}; there {there}, e.g."
+            f" {', '.join(reference.index[:3])}. Both must be gene symbols of one species; a small"
+            " gene panel needs a lower labels.min_shared_genes."
         )
         raise DataError(message)
-    variance = reference.loc[shared].var(axis=1, ddof=0).to_numpy()
-    chosen = np.argsort(-variance, kind="stable")[: config.n_genes]
-    logger.info("%d genes shared with the profiles, %d used", len(shared), len(chosen))
-    return list(shared[chosen])
+    used = min(len(shared), config.n_genes)
+    logger.info("%d genes shared with the profiles, the %d most variable used", len(shared), used)
+    return list(shared)
 
 
 def cluster_means(
@@ -131,29 +91,54 @@ def cluster_means(
     return np.log1p(np.asarray((member @ normal).todense()) / sizes)
 
 
-def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the rank correlation of every row of `one` with every row of `other`.
-
-    A row that is constant correlates with nothing: minus infinity.
-    """
-    scaled = []
-    for rows in (one, other):
-        ranks = rankdata(rows, axis=1)
-        ranks -= ranks.mean(axis=1, keepdims=True)
-        length = np.linalg.norm(ranks, axis=1, keepdims=True)
-        scaled.append(np.divide(ranks, length, out=np.full_like(ranks, np.nan), where=length > 0))
-    correlation = scaled[0] @ scaled[1].T
-    return np.asarray(np.where(np.isnan(correlation), -np.inf, correlation))
+def _clusters_of(mdata: md.MuData, clusters: pd.DataFrame | None) -> pd.Series:
+    if clusters is None and "cluster" not in mdata.obs:
+        message = "these cells have no clusters. Give what `cluster` wrote, or clusters on RNA."
+        raise DataError(message)
+    if clusters is None:
+        return pd.Series(mdata.obs["cluster"].astype(str))
+    by_cell = pd.Series(clusters.set_index("barcode")["cluster"].astype(str))
+    missing = mdata.obs_names.difference(by_cell.index)
+    if len(missing):
+        message = (
+            f"{len(missing)} of {mdata.n_obs} cells are in none of the {by_cell.nunique()} clusters"
+            f" given (first: {missing[0]}). Rerun cluster_rna with the same limits of qc."
+        )
+        raise DataError(message)
+    return pd.Series(by_cell.loc[mdata.obs_names])
 
 
 def _best_two(
     scores: NDArray[np.float64], types: list[str], min_margin: float
 ) -> tuple[str, float, float, str]:
+    """Return type, score, margin and runner-up; the first by name of types that tie."""
     order = np.argsort(-scores, kind="stable")
     score = float(scores[order[0]])
+    if not np.isfinite(score):
+        return UNASSIGNED, float("nan"), float("nan"), ""
     if len(order) == 1 or not np.isfinite(scores[order[1]]):
-        margin, runner_up = float("nan"), ""
-    else:
-        margin, runner_up = score - float(scores[order[1]]), types[order[1]]
-    unsure = not np.isfinite(score) or margin < min_margin
-    return (UNASSIGNED if unsure else types[order[0]]), score, margin, runner_up
+        return types[order[0]], score, float("nan"), ""
+    margin, runner_up = score - float(scores[order[1]]), types[order[1]]
+    return (UNASSIGNED if margin < min_margin else types[order[0]]), score, margin, runner_up
+
+
+def _with_ontology(best: pd.DataFrame, atlas: str | None, *, merge: bool) -> pd.DataFrame:
+    ids = ontology_ids(best["cell_type"].tolist(), atlas)
+    named = best.assign(cell_ontology_id=ids)
+    if merge:
+        for column in ("cell_type", "runner_up"):
+            named[column] = merged_names(best[column].tolist(), atlas)
+    return named
+
+
+def _log(best: pd.DataFrame, sizes: pd.Series) -> None:
+    for row in best.assign(size=sizes).itertuples():
+        logger.log(
+            logging.WARNING if row.margin == 0 else logging.INFO,
+            "cluster %s of %d cells: %s (%.3f), then %s (margin %.3f)",
+            *(row.Index, row.size, row.cell_type, row.score, row.runner_up, row.margin),
+        )
+    unassigned = best["cell_type"] == UNASSIGNED
+    if unassigned.any():
+        n_cells = int(sizes[best.index[unassigned]].sum())
+        logger.warning("%d clusters, %d cells, are unassigned", unassigned.sum(), n_cells)

@@ -6,16 +6,8 @@ from scipy import sparse
 
 from epifoundation.config import LabelConfig
 from epifoundation.contracts import LABELS
-from epifoundation.data.labels import (
-    UNASSIGNED,
-    cluster_means,
-    label_clusters,
-    profiles_of,
-    read_profiles,
-    spearman,
-    variable_symbols,
-)
-from epifoundation.errors import ContractError, DataError
+from epifoundation.data.labels import UNASSIGNED, cluster_means, label_clusters, shared_symbols
+from epifoundation.errors import DataError
 from epifoundation.multiome import multiome
 
 GENES = [f"G{i:02d}" for i in range(30)]
@@ -24,10 +16,12 @@ GENES = [f"G{i:02d}" for i in range(30)]
 def config(**changes):
     values = {
         "source": "disco_wnn",
+        "method": "spearman",
         "profiles": "profiles.tsv",
         "n_genes": 20,
         "min_shared_genes": 10,
         "min_margin": 0,
+        "merge_synonyms": False,
     }
     return LabelConfig(**values | changes)
 
@@ -76,63 +70,81 @@ def test_atlas_with_one_type_has_no_margin(clustered, profiles):
     assert table["margin"].isna().all()
 
 
-def test_unknown_atlas_lists_those_there_are(profiles):
-    with pytest.raises(DataError, match=r"'liver'.* atlases: blood, kidney"):
-        profiles_of(profiles, "liver")
-    with pytest.raises(DataError, match=r"no atlas is named.* blood, kidney"):
-        profiles_of(profiles, None)
+def test_both_methods_agree_where_the_atlas_has_few_types(clustered, profiles):
+    one = label_clusters(clustered, profiles, "blood", config(n_genes=30))
+    two = label_clusters(clustered, profiles, "blood", config(n_genes=30, method="cellid"))
+    pd.testing.assert_frame_equal(one, two)
 
 
-def test_profiles_without_atlas_are_all_used(profiles):
-    plain = profiles.set_axis(["b", "a", "c"], axis=1)
-    assert profiles_of(plain, "blood").columns.tolist() == ["a", "b", "c"]
-    blood = profiles.iloc[:, :2]
-    assert profiles_of(blood, None).columns.tolist() == ["A cell", "B cell"]
+def test_clusters_on_rna_alone_take_the_place_of_the_cells_own(clustered, profiles):
+    elsewhere = ["s#unknown", *reversed(clustered.obs_names)]
+    clusters = pd.DataFrame({"barcode": elsewhere, "cluster": ["7"] + ["x", "y"] * 20})
+    table = label_clusters(clustered, profiles, "blood", config(), clusters=clusters)
+    assert table["cluster"].tolist() == ["y", "x"] * 20
+    assert table["cell_type"].tolist() == ["A cell", "B cell"] * 20
+    with pytest.raises(DataError, match=r"3 of 40 cells are in none of the 2 clusters .*s#0\)"):
+        label_clusters(clustered, profiles, "blood", config(), clusters=clusters[1:-3])
+    del clustered.obs["cluster"]
+    with pytest.raises(DataError, match="these cells have no clusters"):
+        label_clusters(clustered, profiles, "blood", config())
 
 
-def test_too_few_shared_genes_shows_both_sides(profiles):
-    reference = profiles_of(profiles, "blood")
-    names = pd.Index(["ENSG1", "ENSG2", "G00"])
-    with pytest.raises(DataError, match=r"only 1 of 3 genes .* 30 .*ENSG1.*G00, G01, G02"):
-        variable_symbols(reference, names, config())
+def test_types_that_tie_go_by_name_and_are_warned_of(clustered, profiles, caplog):
+    twins = profiles.assign(**{"0 cell--blood": profiles["A cell--blood"]})
+    table = label_clusters(clustered, twins, "blood", config())
+    assert set(table["cell_type"]) == {"0 cell", "B cell"}
+    assert "cluster 0 of 20 cells: 0 cell" in caplog.text
+    table = label_clusters(clustered, twins, "blood", config(min_margin=1e-6))
+    assert set(table["cell_type"]) == {UNASSIGNED, "B cell"}
+    assert "1 clusters, 20 cells, are unassigned" in caplog.text
 
 
-def test_most_variable_symbols_come_first_and_ties_go_by_name():
-    reference = pd.DataFrame(
-        {"a": [0, 0, 0, 0, 5], "b": [1, 9, 1, 1, 5]}, index=["D", "C", "B", "A", "Z"]
-    )
-    names = pd.Index(["A", "B", "C", "D", "Z"])
-    chosen = variable_symbols(reference, names, config(n_genes=10, min_shared_genes=1))
-    assert chosen == ["C", "A", "B", "D", "Z"]
+@pytest.mark.parametrize("method", ["spearman", "cellid"])
+def test_what_follows_no_profile_is_unassigned(clustered, profiles, method):
+    flat = profiles * 0 + 1
+    table = label_clusters(clustered, flat, "blood", config(method=method))
+    LABELS.check(table, "labels")
+    assert set(table["cell_type"]) == {UNASSIGNED}
+    assert table[["score", "margin"]].isna().all(axis=None)
+
+
+def test_a_cluster_of_one_cell_is_labelled_and_constant_genes_do_no_harm(clustered, profiles):
+    clustered.obs["cluster"] = ["alone", *clustered.obs["cluster"][1:]]
+    counts = clustered["rna"].X.toarray()
+    counts[:, :3] = 0
+    clustered["rna"].X = sparse.csr_matrix(counts)
+    table = label_clusters(clustered, profiles, "blood", config())
+    assert table["cell_type"].tolist() == ["A cell", "B cell"] * 20
+
+
+def test_ontology_ids_follow_the_names_and_merge_synonyms_on_request(clustered, profiles):
+    named = profiles.set_axis(["Treg--blood", "GZMB CD8 T cell--blood", "A--kidney"], axis=1)
+    table = label_clusters(clustered, named, "blood", config())
+    assert table[["cell_type", "cell_ontology_id"]].to_numpy()[:2].tolist() == [
+        ["GZMB CD8 T cell", "CL:0000625"],
+        ["Treg", "CL:0000815"],
+    ]
+    merged = label_clusters(clustered, named, "blood", config(merge_synonyms=True))
+    assert merged["cell_type"].tolist() == ["GZMB CD8 T cell", "regulatory T cell"] * 20
+    assert merged["runner_up"].tolist() == ["regulatory T cell", "GZMB CD8 T cell"] * 20
+    assert merged["cell_ontology_id"].tolist() == table["cell_ontology_id"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["ENSG00000000003.1", "ENSG00000000005", "G00"], "here Ensembl ids, e.g. ENSG"),
+        (["Cd3e", "Cd4", "Gapdh", "G00"], "here mouse symbols, e.g. Cd3e"),
+        (["7105", "64102", "G00"], "here Entrez ids"),
+        (["ACTB", "GAPDH", "G00"], "here symbols, e.g. ACTB, GAPDH"),
+    ],
+)
+def test_other_gene_names_are_named_on_both_sides(profiles, names, message):
+    with pytest.raises(DataError, match=f"only 1 of . genes .*{message}.*; there symbols.*G00"):
+        shared_symbols(profiles, pd.Index(names), config())
 
 
 def test_cluster_mean_is_taken_before_the_logarithm():
     counts = sparse.csr_matrix(np.array([[1, 9], [3, 7], [5, 5]]))
     means = cluster_means(counts, np.array(["x", "x", "y"]), ["y", "x"])
     np.testing.assert_allclose(np.expm1(means), [[5000, 5000], [2000, 8000]])
-
-
-def test_spearman_by_hand():
-    one = np.array([[1, 2, 3], [5, 5, 5]])
-    other = np.array([[10, 20, 30], [3, 1, 0], [1, 1, 2]])
-    scores = spearman(one, other)
-    np.testing.assert_allclose(scores[0], [1, -1, np.sqrt(0.75)])
-    assert (scores[1] == -np.inf).all()
-
-
-@pytest.mark.parametrize(("name", "separator"), [("p.tsv", "\t"), ("p.csv", ","), ("p", ",")])
-def test_profiles_are_read_whatever_separates_them(tmp_path, name, separator):
-    lines = [["gene", "T cell--blood", "B, naive--blood"], ["NA", "1", "2"], ["NA", "0", "0.5"]]
-    quoted = [[f'"{item}"' for item in line] for line in lines]
-    (tmp_path / name).write_text("".join(separator.join(line) + "\n" for line in quoted))
-    profiles = read_profiles(tmp_path / name)
-    assert profiles.index.tolist() == ["NA", "NA.1"]
-    assert profiles.columns.tolist() == ["T cell--blood", "B, naive--blood"]
-
-
-def test_file_without_profiles_is_an_error(tmp_path):
-    (tmp_path / "p.tsv").write_text("gene\ttype\nA\tT cell\n")
-    with pytest.raises(ContractError, match=r"1 columns are not numbers \(first: type\)"):
-        read_profiles(tmp_path / "p.tsv")
-    with pytest.raises(ContractError, match="cannot be read as profiles"):
-        read_profiles(tmp_path / "missing.tsv")

@@ -1,0 +1,105 @@
+"""Commands from cells to clusters, to their cell types, and to how far label sources agree."""
+
+from pathlib import Path
+
+from epifoundation.cli.arguments import Add, Arguments, paper_section
+from epifoundation.errors import ConfigError, DataError
+
+
+def add_commands(add: Add) -> None:
+    """Add the commands of this page."""
+    one = add("cluster", cluster, "--input cells.h5mu --output clustered.h5mu")
+    one.add_argument("--input", type=Path, required=True, help="h5mu with rna and atac counts")
+    one.add_argument("--output", type=Path, required=True, help="h5mu to write")
+    one.add_argument("--small-samples", action="store_true", help="allow fewer than 200 cells")
+
+    one = add("cluster-rna", cluster_rna, "--input cells.h5mu --sample liver --output rna.tsv")
+    one.add_argument("--input", type=Path, required=True, help="RNA counts: .h5, .h5ad or .h5mu")
+    one.add_argument("--sample", required=True, help="cells are named `<sample>#<barcode>`")
+    one.add_argument("--output", type=Path, required=True, help="TSV to write")
+    one.add_argument("--small-samples", action="store_true", help="allow fewer than 20 cells")
+
+    one = add("label", label, "--clusters clustered.h5mu --profiles disco.csv --atlas blood …")
+    one.add_argument("--clusters", type=Path, required=True, help="what `cluster` wrote")
+    one.add_argument("--rna-clusters", type=Path, help="what `cluster-rna` wrote, to label these")
+    one.add_argument("--profiles", type=Path, required=True, help="symbols × `type--atlas`")
+    one.add_argument("--atlas", help="which atlas of the profiles (needed if there are several)")
+    one.add_argument("--method", choices=("spearman", "cellid"), help="default: the paper's")
+    one.add_argument("--min-margin", type=float, help="closer scores: unassigned (default 0)")
+    one.add_argument("--min-shared-genes", type=int, help="fewest genes in common")
+    one.add_argument("--merge-synonyms", action="store_true", help="one name per type")
+    one.add_argument("--output", type=Path, required=True, help="TSV to write")
+
+    one = add("compare-labels", compare_labels, "--labels wnn=a.tsv rna=b.tsv --output agree.tsv")
+    one.add_argument("--labels", nargs="+", required=True, help="NAME=FILE of what `label` wrote")
+    one.add_argument("--given", type=Path, help="h5mu whose obs has cell_type, as one more source")
+    one.add_argument("--output", type=Path, required=True, help="TSV of ARI, NMI and agreement")
+    one.add_argument("--confusion", type=Path, help="TSV of cells by their two types")
+
+
+def cluster(args: Arguments) -> None:
+    """Cluster cells over both modalities: PCA, LSI, weighted nearest neighbours, Louvain."""
+    from epifoundation.config import ClusterConfig
+    from epifoundation.data import clusters
+    from epifoundation.multiome import read_multiome, write_multiome
+
+    settings = paper_section(ClusterConfig, "cluster", small_samples=args.small_samples)
+    write_multiome(clusters.cluster_cells(read_multiome(args.input), settings), args.output)
+
+
+def cluster_rna(args: Arguments) -> None:
+    """Cluster cells by their RNA alone: PCA, shared nearest neighbours, Louvain."""
+    from epifoundation.config import ClusterConfig
+    from epifoundation.contracts import CLUSTERS
+    from epifoundation.data import clusters
+    from epifoundation.data.imports import read_rna
+
+    settings = paper_section(ClusterConfig, "cluster", small_samples=args.small_samples)
+    rna = read_rna(args.input, None)
+    CLUSTERS.write(clusters.cluster_rna(rna, settings, sample=args.sample, qc=None), args.output)
+
+
+def label(args: Arguments) -> None:
+    """Give each cluster the cell type whose DISCO profile it follows best."""
+    from epifoundation.config import LabelConfig
+    from epifoundation.contracts import CLUSTERS, LABELS
+    from epifoundation.data.labels import label_clusters
+    from epifoundation.data.profiles import atlases_of, read_profiles
+    from epifoundation.multiome import read_multiome
+
+    asked = {name: getattr(args, name) for name in ("method", "min_margin", "min_shared_genes")}
+    given = {name: value for name, value in asked.items() if value is not None}
+    settings = paper_section(LabelConfig, "labels", merge_synonyms=args.merge_synonyms, **given)
+    profiles = read_profiles(args.profiles)
+    if args.atlas and not atlases_of(profiles.columns):
+        message = (
+            f"--atlas {args.atlas}: the profiles of {args.profiles} name no atlas (their columns"
+            f" are e.g. {profiles.columns[0]!r}, not `type--atlas`). Leave --atlas out to use all."
+        )
+        raise DataError(message)
+    clustered = read_multiome(args.clusters, needs_obs=() if args.rna_clusters else ("cluster",))
+    clusters = CLUSTERS.read(args.rna_clusters) if args.rna_clusters else None
+    labels = label_clusters(clustered, profiles, args.atlas, settings, clusters=clusters)
+    LABELS.write(labels, args.output)
+
+
+def compare_labels(args: Arguments) -> None:
+    """Say how far label sources agree about the same cells: ARI, NMI, share of equal types."""
+    import pandas as pd
+
+    from epifoundation.contracts import AGREEMENT, CONFUSION, LABELS
+    from epifoundation.data.label_agreement import compare_sources, given_types, sources_of
+
+    wrong = [item for item in args.labels if "=" not in item]
+    if wrong:
+        message = f"--labels {wrong[0]}: write NAME=FILE, such as disco_wnn=labels.tsv"
+        raise ConfigError(message)
+    named = dict(item.split("=", 1) for item in args.labels)
+    tables = {name: LABELS.read(path) for name, path in named.items()}
+    cells = pd.Index(next(iter(tables.values()))["barcode"])
+    given = given_types(args.given).reindex(cells) if args.given else pd.Series("", index=cells)
+    types = sources_of([given], ["cells"], {name: [table] for name, table in tables.items()})
+    agreement, confusion = compare_sources(types)
+    AGREEMENT.write(agreement, args.output)
+    if args.confusion:
+        CONFUSION.write(confusion, args.confusion)
