@@ -2,20 +2,17 @@
 
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.contracts import LABELS
-from epifoundation.data.assembly import assemble
+from epifoundation.data.assembly import write_atlas
 from epifoundation.jobs import job
-from epifoundation.multiome import read_multiome, write_multiome
 
 snakemake: Snakemake
 
-NEEDS_OBS = ("sample", "batch", "tissue", "donor")
-
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
-        joined = assemble(
-            [read_multiome(path, needs_obs=NEEDS_OBS) for path in snakemake.input.samples],
-            [LABELS.read(path) for path in snakemake.input.labels],
+        write_atlas(
+            snakemake.input.samples,
+            snakemake.input.labels,
+            snakemake.output.mdata,
             label_source=snakemake.params.label_source,
+            config_hash=snakemake.params.config_hash,
         )
-        write_multiome(joined, snakemake.output.mdata)

@@ -2,15 +2,16 @@
 
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.data.store import CELL_COLUMNS, write_store
+from epifoundation.data.multiome_rows import MultiomeRows
+from epifoundation.data.store import CELL_COLUMNS
+from epifoundation.data.tokens import write_store
 from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.jobs import job
-from epifoundation.multiome import read_multiome
 
 snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
-        cells = read_multiome(snakemake.input.mdata, needs_obs=CELL_COLUMNS)
+        cells = MultiomeRows.open(snakemake.input.mdata, needs_obs=CELL_COLUMNS)
         vocabulary = Vocabulary.read(snakemake.input.vocabulary)
         write_store(cells, vocabulary, snakemake.output.store)

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from epifoundation.contracts import SCHEMA_VERSION
+from epifoundation.data.multiome_rows import MultiomeRows
 from epifoundation.errors import ContractError, DataError
 from epifoundation.files import whole
 from epifoundation.multiome import PEAK_COLUMNS
@@ -136,12 +137,13 @@ class Vocabulary:
         return self.chromosomes, self.batches
 
 
-def build_vocabulary(mdata: md.MuData) -> Vocabulary:
+def build_vocabulary(cells: md.MuData | MultiomeRows) -> Vocabulary:
     """Return the vocabulary of an assembled atlas: its peaks, genes and batches in their order.
 
     Chromosomes come in order of first appearance among the peaks, then among the genes.
     """
-    atac, rna = mdata["atac"].var, mdata["rna"].var
+    rows = MultiomeRows.of(cells)
+    atac, rna = rows.var("atac"), rows.var("rna")
     peaks = atac[list(PEAK_COLUMNS)].astype({"chrom": str, "start": np.int64, "end": np.int64})
     peaks = peaks.assign(name=atac.index.astype(str)).reset_index(drop=True)
     columns = [name for name in ("gene_id", "chrom", "gene_type") if name in rna]
@@ -150,7 +152,7 @@ def build_vocabulary(mdata: md.MuData) -> Vocabulary:
     for what, table in (("peaks", peaks), ("genes", genes)):
         _check_features(what, table)
     chromosomes = tuple(dict.fromkeys([*peaks["chrom"], *genes["chrom"]]))
-    batches = tuple(dict.fromkeys(mdata.obs["batch"].astype(str)))
+    batches = tuple(dict.fromkeys(rows.obs["batch"].astype(str)))
     vocabulary = Vocabulary(peaks, genes, chromosomes, batches)
     logger.info(
         "vocabulary %s: %d peaks, %d genes, %d chromosomes, %d batches",

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from epifoundation.data.store import TokenStore, expression_levels, write_store
+from epifoundation.data.store import TokenStore, expression_levels
+from epifoundation.data.tokens import write_store
 from epifoundation.data.vocabulary import build_vocabulary
 from epifoundation.errors import ContractError, DataError
 from epifoundation.multiome import multiome
