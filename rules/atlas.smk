@@ -2,8 +2,6 @@
 # Input: cells.h5mu or clustered.h5mu and labels.tsv of the samples. Output: h5mu per data set,
 # the atlas's vocabulary (a folder), token stores (a folder each), splits.
 
-import json
-
 # Of each sample: its cells, with clusters unless labels come with the files; and our labels.
 CELLS_OF = (
     "{R}/matrix/{row.atlas}/{row.sample}/cells.h5mu"
@@ -15,12 +13,6 @@ LABELS_OF = (
     if cfg.labels.source in ("disco_wnn", "disco_rna")
     else []
 )
-
-
-def hash_of(*sections):
-    """Hash of config sections, by which an output tells from which settings it comes."""
-    text = json.dumps([params_of(section) for section in sections], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 # What decides the cells, peaks, counts and labels of an atlas, for its provenance.
