@@ -1,6 +1,7 @@
 # The peak set of each atlas.
-# In:  fragments of the atlas samples (peaks.pool: all adds the evaluation samples); or
-#      peaks.frozen, a BED; or, where all atlas samples are paired matrices, their own peaks
+# In:  fragments of the atlas samples (peaks.pool: all adds the evaluation samples), and with
+#      peaks.calls: cluster the RNA clusters of these samples; or peaks.frozen, a BED; or, where all
+#      atlas samples are paired matrices, their own peaks. Chromosome lengths where a genome is built
 # Out: R/peaks/{atlas}/peaks.bed (0-based, half-open; name, score) and summary.tsv
 
 
@@ -13,6 +14,24 @@ PEAKS = {
 }
 SHARED = [atlas for atlas in sheet.atlases() if made_of_matrices(atlas)]
 CALLED = [atlas for atlas in sheet.atlases() if atlas not in SHARED]
+CHROM_SIZES = f"{R}/reference/chrom_sizes.tsv" if cfg.reference.fasta else []
+PEAK_CODE = ("data/intervals.py", "data/peaks.py", "data/regions.py")
+
+
+def rna_clusters(wildcards):
+    """The RNA clusters of the pooled samples, where peaks are called on each."""
+    if cfg.peaks.calls != "cluster":
+        return []
+    return [
+        f"{R}/labels/{wildcards.atlas}/{sample}/rna_clusters.tsv"
+        for sample in pooled_samples(wildcards.atlas)
+    ]
+
+
+def called_mb(input):
+    """Megabytes of the fragments that are called on at once."""
+    sizes = [Path(path).stat().st_size / 1e6 for path in input.fragments]
+    return sum(sizes) if cfg.peaks.calls == "pooled" else max(sizes)
 
 
 if cfg.peaks.frozen:
@@ -21,6 +40,7 @@ if cfg.peaks.frozen:
         """Take the given peak set as it is."""
         input:
             bed=local_path(cfg.peaks.frozen),
+            chrom_sizes=CHROM_SIZES,
         output:
             **PEAKS,
         log:
@@ -33,19 +53,21 @@ if cfg.peaks.frozen:
             runtime=20,
         params:
             standard_chromosomes=cfg.reference.standard_chromosomes,
-            code=code_of("data/peaks.py", "data/regions.py"),
+            code=code_of(*PEAK_CODE, "data/given_peaks.py"),
         script:
             "../workflow_scripts/take_peaks.py"
 
 else:
 
     rule call_peaks:
-        """Call peaks on the pooled fragments with MACS2, as Signac's CallPeaks."""
+        """Call peaks on the fragments with MACS2, as Signac's CallPeaks."""
         input:
             fragments=lambda wildcards: [
                 fragments_of(sample) for sample in pooled_samples(wildcards.atlas)
             ],
             blacklist=blacklist_file(),
+            chrom_sizes=CHROM_SIZES,
+            clusters=rna_clusters,
         output:
             **PEAKS,
         log:
@@ -63,9 +85,15 @@ else:
             runtime=24 * 60,
         params:
             peaks=params_of(cfg.peaks),
+            samples=lambda wildcards: pooled_samples(wildcards.atlas),
             standard_chromosomes=cfg.reference.standard_chromosomes,
             code=code_of(
-                "data/fragments.py", "data/peaks.py", "data/pool.py", "data/regions.py"
+                *PEAK_CODE,
+                "data/fragments.py",
+                "data/groups.py",
+                "data/macs.py",
+                "data/pool.py",
+                "data/starts.py",
             ),
         script:
             "../workflow_scripts/call_peaks.py"
@@ -93,6 +121,6 @@ else:
             samples=lambda wildcards: [
                 row.sample for row in sheet.select(atlas=wildcards.atlas, role="atlas")
             ],
-            code=code_of("data/peaks.py", "data/regions.py", "multiome.py"),
+            code=code_of(*PEAK_CODE, "data/given_peaks.py", "multiome.py"),
         script:
             "../workflow_scripts/share_peaks.py"

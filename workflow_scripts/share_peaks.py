@@ -2,7 +2,8 @@
 
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.data.peaks import PEAK_SUMMARY, peaks_of_matrices, write_peaks
+from epifoundation.data.given_peaks import peaks_of_matrices
+from epifoundation.data.peaks import PEAK_SUMMARY, write_peaks
 from epifoundation.jobs import job
 from epifoundation.multiome import read_multiome
 

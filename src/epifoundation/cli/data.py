@@ -40,7 +40,6 @@ def add_commands(add: Add) -> None:
         help="call on each group, then merge: a table of barcode, tab, group for each file",
     )
     one.add_argument("--summary", type=Path, help="TSV to write: what was removed, occupancy")
-    one.add_argument("--threads", type=int, default=1, help="files read at a time")
 
     one = add("count", count, "--fragments f.tsv.gz --peaks p.bed --barcodes b.txt --output m.h5ad")
     add_cells(one)

@@ -1,8 +1,16 @@
-"""Fragments of many files as one BED file, in bounded memory."""
+"""The fragments of many files as the tags MACS2 reads, in memory bounded by the genome."""
 
+import errno
 import logging
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
@@ -10,60 +18,283 @@ import polars as pl
 
 from epifoundation.data.fragments import FragmentChunk, read_fragments
 from epifoundation.data.regions import Array
-from epifoundation.errors import DataError
+from epifoundation.data.starts import StartCounts
+from epifoundation.errors import DataError, DiskFullError
 
 logger = logging.getLogger(__name__)
 
 N_FIRST = 10  # MACS2 takes the tag size from the first ten lines of the first file
+SCRATCH_BYTES = 30  # that MACS2 writes per tag beside its input
 
 
-def pool_distinct_starts(fragments: Sequence[Path | str], target: Path | str) -> int:
-    """Write the first fragment of each (chromosome, start) as BED, and return how many were read.
+@dataclass(frozen=True)
+class Pool:
+    """Fragments of one peak call.
 
-    MACS2 with --keep-dup 1 calls the same peaks on `target` as on the files themselves: it uses the
-    start of a fragment only. The first ten lines stay as they are, since MACS2 measures them.
-    Memory is one bit a base.
+    `tag_size` is what MACS2 would take from the files: the mean length of the first ten fragments
+    of the first file, rounded down. `files` hold the fragments themselves.
     """
+
+    starts: StartCounts
+    n_fragments: int
+    tag_size: int
+    files: tuple[str, ...]
+
+    def write_tags(self, target: Path, *, cap: int) -> int:
+        """Write the starts as BED lines of one base, each at most `cap` times; return how many."""
+        n_tags = self.starts.n_kept(cap)
+        _check_room(target.parent, n_tags, self._line_bytes())
+        with room_in(target.parent), target.open("wb") as handle:
+            for chromosome in self.starts.chromosomes:
+                for start in self.starts.positions(chromosome, cap):
+                    _write_lines(chromosome, start, handle)
+        return n_tags
+
+    def _line_bytes(self) -> int:
+        names = self.starts.chromosomes
+        return max(
+            (len(f"{x}\t\t\n") + 2 * len(str(self.starts.last(x))) for x in names), default=0
+        )
+
+
+def pool_fragments(
+    fragments: Sequence[Path | str],
+    *,
+    cap: int | None,
+    standard_chromosomes: Sequence[str],
+    threads: int = 1,
+) -> Pool:
+    """Return the starts of all fragments of the files, counted up to `cap` at a position.
+
+    Without a cap they are only marked: duplicates must then be read from the files.
+    Files may be sorted differently or not at all. `threads` files are read at a time; the result
+    does not depend on it. Refuses a file none of whose fragments is on a standard chromosome.
+    """
+    check_files(fragments)
+    starts, lock = StartCounts(cap or 1), Lock()
+
+    def read(path: Path | str) -> "_Seen":
+        seen = _Seen()
+        for chunk in read_fragments(path):
+            seen.add(chunk)
+            for chromosome, start in _by_chromosome(chunk):
+                with lock:
+                    starts.add(chromosome, start)
+        _check_names(path, seen.counted, standard_chromosomes)
+        return seen
+
+    with ThreadPoolExecutor(max(1, min(threads, len(fragments)))) as executor:
+        of_files = list(executor.map(read, fragments))
+    _warn_of_copies(fragments, of_files)
+    n_fragments = sum(seen.n_fragments for seen in of_files)
+    logger.info("%d files: %d fragments", len(fragments), n_fragments)
+    return Pool(starts, n_fragments, of_files[0].tag_size, tuple(map(str, fragments)))
+
+
+def pool_groups(
+    fragments: Sequence[Path | str],
+    groups: Sequence[Mapping[str, str]],
+    *,
+    cap: int | None,
+    standard_chromosomes: Sequence[str],
+) -> Iterator[tuple[str, Pool]]:
+    """Yield each group's name and the pool of its barcodes' fragments, in order of the names.
+
+    `groups` has one mapping a file, from barcode to group; groups of the same name in several files
+    are pooled in the order of the files, as Signac's SplitFragments does. Fragments are put by
+    group into a temporary folder first, 8 bytes each, so that one group at a time is in memory.
+    Only without a cap do pools have files: BED, in that folder, there until the next is asked for.
+    """
+    check_files(fragments)
+    if len(groups) != len(fragments):
+        message = f"{len(groups)} tables of groups were given for {len(fragments)} fragment files"
+        raise DataError(message)
+    names = sorted({name for by_barcode in groups for name in by_barcode.values()})
+    with temporary_folder("groups-") as folder:
+        spilled = [_Spill(folder / f"{i}.bin") for i in range(len(names))]
+        code_of: dict[str, int] = {}
+        for path, by_barcode in zip(fragments, groups, strict=True):
+            counted = _split(path, by_barcode, dict(zip(names, spilled, strict=True)), code_of)
+            _check_names(path, counted, standard_chromosomes)
+        chromosomes = list(code_of)
+        for name, spill in zip(names, spilled, strict=True):
+            if spill.seen.n_fragments == 0:
+                logger.warning("group %s: none of its barcodes has a fragment", name)
+                continue
+            yield name, spill.pool(chromosomes, cap)
+            spill.path.with_suffix(".bed").unlink(missing_ok=True)
+
+
+class _Seen:
+    """What is told of fragments in passing: how many, where, how long the first ten are."""
+
+    def __init__(self) -> None:
+        self.counted: dict[str, int] = {}  # by chromosome
+        self.sum_of_starts = 0
+        self._lengths: list[int] = []
+
+    def add(self, chunk: FragmentChunk) -> None:
+        self._lengths += (chunk.end - chunk.start)[: N_FIRST - len(self._lengths)].tolist()
+        self.sum_of_starts += int(chunk.start.sum(dtype=np.int64))
+        for code, n in enumerate(np.bincount(chunk.chromosome)):
+            if n:
+                name = chunk.chromosomes[code]
+                self.counted[name] = self.counted.get(name, 0) + int(n)
+
+    @property
+    def n_fragments(self) -> int:
+        return sum(self.counted.values())
+
+    @property
+    def tag_size(self) -> int:
+        return sum(self._lengths) // len(self._lengths)
+
+
+class _Spill:
+    """The fragments of one group on disk: chromosome code and start, int32 each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seen = _Seen()
+
+    def add(self, chunk: FragmentChunk, code: Array) -> None:
+        """Append fragments; `code` translates the chunk's own chromosome codes."""
+        self.seen.add(chunk)
+        with room_in(self.path.parent), self.path.open("ab") as handle:
+            np.column_stack([code[chunk.chromosome], chunk.start]).astype(np.int32).tofile(handle)
+
+    def pool(self, chromosomes: Sequence[str], cap: int | None) -> Pool:
+        starts = StartCounts(cap or 1)
+        rows = np.memmap(self.path, dtype=np.int32, mode="r").reshape(-1, 2)
+        bed = self.path.with_suffix(".bed")
+        with room_in(bed.parent), bed.open("wb") as handle:
+            for i in range(0, len(rows), 2**20):
+                code, start = np.ascontiguousarray(rows[i : i + 2**20].T)
+                for present in np.unique(code):
+                    of_one = start[code == present]
+                    starts.add(chromosomes[present], of_one)
+                    if cap is None:
+                        _write_lines(chromosomes[present], of_one, handle)
+        self.path.unlink()
+        files = () if cap else (str(bed),)
+        return Pool(starts, self.seen.n_fragments, self.seen.tag_size, files)
+
+
+def _split(
+    path: Path | str,
+    by_barcode: Mapping[str, str],
+    spilled: Mapping[str, _Spill],
+    code_of: dict[str, int],
+) -> dict[str, int]:
+    """Append the file's fragments to the spill of their group; return all by chromosome."""
+    barcodes = list(by_barcode)
+    names = sorted(set(by_barcode.values()))
+    place = {name: i for i, name in enumerate(names)}
+    group_of = np.array([place[by_barcode[barcode]] for barcode in barcodes])
+    has_fragments = np.zeros(len(barcodes), dtype=bool)
+    seen = _Seen()
+    for chunk in read_fragments(path, barcodes):
+        seen.add(chunk)
+        known = chunk.of_known_barcodes()
+        has_fragments[known.barcode] = True
+        code = np.array([code_of.setdefault(x, len(code_of)) for x in chunk.chromosomes])
+        group = group_of[known.barcode]
+        order = np.argsort(group, kind="stable")
+        bounds = np.searchsorted(group[order], np.arange(len(names) + 1))
+        for i in np.flatnonzero(np.diff(bounds)):
+            spilled[names[i]].add(known.select(order[bounds[i] : bounds[i + 1]]), code)
+    if not has_fragments.all():
+        absent = barcodes[int(np.flatnonzero(~has_fragments)[0])]
+        logger.warning(
+            "%s: %d of %d grouped barcodes have no fragment (first: %s)",
+            *(path, int((~has_fragments).sum()), len(barcodes), absent),
+        )
+    return seen.counted
+
+
+def _by_chromosome(chunk: FragmentChunk) -> Iterator[tuple[str, Array]]:
+    present = np.flatnonzero(np.bincount(chunk.chromosome, minlength=1))
+    for code in present:
+        of_one = slice(None) if len(present) == 1 else chunk.chromosome == code
+        yield chunk.chromosomes[code], chunk.start[of_one]
+
+
+def check_files(fragments: Sequence[Path | str]) -> None:
+    """Refuse to pool nothing, or a file twice."""
     if not fragments:
         message = "there is no fragments file to call peaks on: no sample of the pool has fragments"
         raise DataError(message)
-    seen: dict[str, Array] = {}
-    n_read = n_written = 0
-    with Path(target).open("wb") as handle:
-        for path in fragments:
-            for chunk in read_fragments(path):
-                n_first = N_FIRST if n_read == 0 else 0
-                if n_first:
-                    _write(chunk.select(np.arange(min(n_first, len(chunk)))), handle)
-                n_read += len(chunk)
-                for chromosome, part in chunk.select(
-                    np.arange(n_first, len(chunk))
-                ).by_chromosome():
-                    new = part.select(_first_seen(seen, chromosome, part.start))
-                    _write(new, handle)
-                    n_written += len(new)
-    logger.info(
-        "%d files: %d fragments, about %d distinct starts", len(fragments), n_read, n_written
+    paths = [str(Path(path).resolve()) for path in fragments]
+    repeated = sorted({path for path in paths if paths.count(path) > 1})
+    if repeated:
+        message = (
+            f"{len(repeated)} fragment files are in the pool more than once (first: {repeated[0]}):"
+            " its fragments would count as those of several samples. Name each file once."
+        )
+        raise DataError(message)
+
+
+def _check_names(path: Path | str, counted: Mapping[str, int], standard: Sequence[str]) -> None:
+    """Refuse a file of another chromosome naming, warn of one mostly off the known names."""
+    total = sum(counted.values())
+    off = {name: n for name, n in counted.items() if name not in set(standard)}
+    n_off = sum(off.values())
+    if n_off * 2 <= total:
+        return
+    most = max(off, key=lambda name: off[name])
+    what = (
+        f"{path}: {n_off:,} of {total:,} fragments are on chromosomes that are not in"
+        f" reference.standard_chromosomes (most on {most!r}, expected names like {standard[0]!r})"
     )
-    return n_read
+    if n_off < total:
+        logger.warning("%s: no peak is kept there", what)
+        return
+    message = f"{what}: it would add nothing to the peaks. Rename its chromosomes, or leave it out."
+    raise DataError(message)
 
 
-def _first_seen(seen: dict[str, Array], chromosome: str, start: Array) -> Array:
-    """Return the positions of starts not seen before on the chromosome, and mark them seen."""
-    distinct, position = np.unique(start, return_index=True)
-    bits = seen.get(chromosome, np.empty(0, dtype=np.uint8))
-    n_bytes = int(distinct[-1] >> 3) + 1
-    if n_bytes > len(bits):
-        grown = np.zeros(max(n_bytes, 2 * len(bits)), dtype=np.uint8)
-        grown[: len(bits)] = bits
-        seen[chromosome] = bits = grown
-    byte, bit = distinct >> 3, (1 << (distinct & 7)).astype(np.uint8)
-    new = (bits[byte] & bit) == 0
-    np.bitwise_or.at(bits, byte, bit)
-    return np.sort(position[new])
+def _warn_of_copies(fragments: Sequence[Path | str], of_files: Sequence[_Seen]) -> None:
+    for i, j in combinations(range(len(fragments)), 2):
+        one, other = of_files[i], of_files[j]
+        if one.sum_of_starts == other.sum_of_starts and one.counted == other.counted:
+            logger.warning(
+                "%s and %s hold the same fragments: is one sample in the pool twice?",
+                *(fragments[i], fragments[j]),
+            )
 
 
-def _write(chunk: FragmentChunk, handle: BinaryIO) -> None:
-    chrom = pl.Series(list(chunk.chromosomes)).gather(chunk.chromosome)
-    table = pl.DataFrame({"chrom": chrom, "start": chunk.start, "end": chunk.end})
+def _write_lines(chromosome: str, start: Array, handle: BinaryIO) -> None:
+    columns = {"chrom": pl.repeat(chromosome, len(start), eager=True)}
+    table = pl.DataFrame({**columns, "start": start, "end": start + 1})
     table.write_csv(handle, include_header=False, separator="\t")
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """Yield a folder under TMPDIR that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def room_in(folder: Path) -> Iterator[None]:
+    """Say which temporary folder is full, where the block fails for want of space."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        message = f"the temporary folder {folder} is full. Set TMPDIR to a folder with more room."
+        raise DiskFullError(message) from error
+
+
+def _check_room(folder: Path, n_tags: int, line_bytes: int) -> None:
+    needed = n_tags * (line_bytes + SCRATCH_BYTES)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        message = (
+            f"the temporary folder {folder} has {free / 1e9:.1f} GB free, peak calling on"
+            f" {n_tags:,} tags needs about {needed / 1e9:.1f} GB. Set TMPDIR to a folder with more"
+            " room."
+        )
+        raise DiskFullError(message)

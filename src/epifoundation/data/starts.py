@@ -1,0 +1,129 @@
+"""Where fragments start: a set of positions in one bit a base, or counts in one byte a base."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar, cast
+
+import numpy as np
+import pandas as pd
+from numba import njit
+from numpy.typing import NDArray
+
+BLOCK = 2**22  # bases looked at together
+LARGEST_COUNT = 255
+
+Function = TypeVar("Function", bound=Callable[..., object])
+Bytes = NDArray[np.uint8]
+Positions = NDArray[np.int32]
+
+
+def _compiled(function: Function) -> Function:
+    return cast(Function, njit(cache=True, nogil=True)(function))
+
+
+class StartCounts:
+    """How many fragments start at each base, counted up to `cap` (at most 255).
+
+    A cap of 1 takes one bit a base of the span of each chromosome, any other one byte; pages of
+    memory that no fragment touches are never taken. The order of `add` calls does not matter.
+    """
+
+    def __init__(self, cap: int) -> None:
+        assert 1 <= cap <= LARGEST_COUNT
+        self.cap = cap
+        self._shift = 3 if cap == 1 else 0
+        self._cells: dict[str, Bytes] = {}
+
+    def add(self, chromosome: str, start: Positions) -> None:
+        """Count fragments that start at these positions (0-based, in any order)."""
+        if not len(start):
+            return
+        needed = (int(start.max()) >> self._shift) + 1
+        cells = self._cells.get(chromosome, np.empty(0, dtype=np.uint8))
+        if needed > len(cells):
+            grown = np.zeros(max(needed, 2 * len(cells)), dtype=np.uint8)
+            grown[: len(cells)] = cells
+            self._cells[chromosome] = cells = grown
+        if self._shift:
+            _mark(cells, start)
+        else:
+            _count(cells, start, self.cap)
+
+    @property
+    def chromosomes(self) -> list[str]:
+        """Return the names of chromosomes with fragments, sorted."""
+        return sorted(self._cells)
+
+    def n_positions(self, chromosome: str) -> int:
+        """Return at how many bases of the chromosome a fragment starts."""
+        cells = self._cells.get(chromosome, np.empty(0, dtype=np.uint8))
+        return int(np.bitwise_count(cells).sum() if self._shift else np.count_nonzero(cells))
+
+    def n_kept(self, cap: int) -> int:
+        """Return the number of fragments if at most `cap` are kept at a position."""
+        if self._shift:
+            return sum(map(self.n_positions, self.chromosomes))
+        return sum(
+            int(np.minimum(cells[i : i + BLOCK], cap).sum(dtype=np.int64))
+            for cells in self._cells.values()
+            for i in range(0, len(cells), BLOCK)
+        )
+
+    def last(self, chromosome: str) -> int:
+        """Return the last base of the chromosome at which a fragment starts, -1 without any."""
+        cells = self._cells.get(chromosome, np.empty(0, dtype=np.uint8))
+        for i in range((len(cells) - 1) // BLOCK * BLOCK, -1, -BLOCK):
+            filled = np.flatnonzero(cells[i : i + BLOCK])
+            if len(filled):
+                at = i + int(filled[-1])
+                return (at << 3) + int(cells[at]).bit_length() - 1 if self._shift else at
+        return -1
+
+    def positions(self, chromosome: str, cap: int) -> Iterator[Positions]:
+        """Yield the sorted positions, each as often as it was seen but at most `cap` times."""
+        cells = self._cells[chromosome]
+        step = BLOCK >> self._shift
+        for i in range(0, len(cells), step):
+            block = cells[i : i + step]
+            if not block.any():
+                continue
+            if self._shift:
+                found = np.flatnonzero(np.unpackbits(block, bitorder="little"))
+                yield (found + (i << 3)).astype(np.int32)
+            else:
+                found = np.flatnonzero(block)
+                yield np.repeat(found + i, np.minimum(block[found], cap)).astype(np.int32)
+
+    def n_positions_in(self, regions: pd.DataFrame) -> int:
+        """Return at how many bases of disjoint regions (0-based, half-open) a fragment starts."""
+        total = 0
+        for chromosome, part in regions.groupby("chrom", sort=False):
+            cells = self._cells.get(str(chromosome), np.empty(0, dtype=np.uint8))
+            start, end = (part[name].to_numpy(dtype=np.int64) for name in ("start", "end"))
+            total += _filled(cells, start, end, self._shift)
+        return total
+
+
+@_compiled
+def _mark(bits: Bytes, start: Positions) -> None:
+    for i in range(len(start)):
+        bits[start[i] >> 3] |= np.uint8(1 << (start[i] & 7))
+
+
+@_compiled
+def _count(counts: Bytes, start: Positions, cap: int) -> None:
+    for i in range(len(start)):
+        if counts[start[i]] < cap:
+            counts[start[i]] += np.uint8(1)
+
+
+@_compiled
+def _filled(cells: Bytes, start: NDArray[np.int64], end: NDArray[np.int64], shift: int) -> int:
+    n_bases = len(cells) << shift
+    total = 0
+    for i in range(len(start)):
+        for base in range(start[i], min(end[i], n_bases)):
+            if shift == 0:
+                total += cells[base] > 0
+            else:
+                total += (cells[base >> 3] >> (base & 7)) & 1
+    return total

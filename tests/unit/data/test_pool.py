@@ -1,0 +1,127 @@
+"""Fragments of several files as tags."""
+
+from collections import Counter, namedtuple
+
+import numpy as np
+import pytest
+
+from epifoundation.data import pool as pool_module
+from epifoundation.data.pool import pool_fragments, pool_groups
+from epifoundation.errors import DataError, DiskFullError
+
+STANDARD = ["chr1", "chr2"]
+
+
+def write(path, *fragments):
+    path.write_text("".join("\t".join(map(str, line)) + "\t1\n" for line in fragments))
+    return path
+
+
+def lines_of(path):
+    return [tuple(line.split("\t")[:2]) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def files(tmp_path):
+    first = [("chr1", 5 if i < 2 else i * 10, i * 10 + 300, "A") for i in range(12)]
+    second = [("chr1", 110, 111, "B"), ("chr2", 110, 111, "A"), ("chr1", 7, 9, "B")]
+    return [write(tmp_path / "a.tsv", *first), write(tmp_path / "b.tsv", *second)]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_pool_holds_each_start_once_and_measures_the_first_ten(files, tmp_path, threads):
+    pool = pool_fragments(files, cap=1, standard_chromosomes=STANDARD, threads=threads)
+    first = [i * 10 + 300 - (5 if i < 2 else i * 10) for i in range(10)]
+    assert (pool.n_fragments, pool.tag_size) == (15, sum(first) // 10)
+    assert pool.write_tags(tmp_path / "pool.bed", cap=1) == 13
+    starts = [5, 7, *range(20, 120, 10)]
+    expected = [*(("chr1", str(start)) for start in starts), ("chr2", "110")]
+    assert lines_of(tmp_path / "pool.bed") == expected
+    swapped = pool_fragments(files[::-1], cap=1, standard_chromosomes=STANDARD)
+    assert swapped.tag_size == 1  # all three of a short file: (1 + 1 + 2) / 3
+
+
+def test_duplicates_are_kept_up_to_the_cap(files, tmp_path):
+    pool = pool_fragments(files, cap=3, standard_chromosomes=STANDARD)
+    assert pool.write_tags(tmp_path / "pool.bed", cap=2) == 15
+    assert Counter(lines_of(tmp_path / "pool.bed")).most_common(2)[1] == (("chr1", "110"), 2)
+    assert pool.write_tags(tmp_path / "pool.bed", cap=1) == 13
+
+
+def test_groups_are_pooled_over_files(files, tmp_path):
+    groups = [{"A": "x", "absent": "z"}, {"A": "y", "B": "x"}]
+    found = {}
+    for name, pool in pool_groups(files, groups, cap=1, standard_chromosomes=STANDARD):
+        pool.write_tags(tmp_path / f"{name}.bed", cap=1)
+        found[name] = (pool.n_fragments, lines_of(tmp_path / f"{name}.bed")[-1], pool.files)
+    assert found == {"x": (14, ("chr1", "110"), ()), "y": (1, ("chr2", "110"), ())}
+
+
+def test_groups_without_a_cap_keep_every_fragment(files):
+    groups = [{"A": "x"}, {"B": "x"}]
+    pools = pool_groups(files, groups, cap=None, standard_chromosomes=STANDARD)
+    for _, pool in pools:
+        tags = np.loadtxt(pool.files[0], dtype=str)
+        assert len(tags) == 14
+        assert (tags[:, 1] == "110").sum() == 2
+
+
+def test_absent_barcodes_are_told_of(files, caplog):
+    list(
+        pool_groups(files, [{"A": "x", "Q": "x"}, {"B": "q"}], cap=1, standard_chromosomes=STANDARD)
+    )
+    assert "1 of 2 grouped barcodes have no fragment (first: Q)" in caplog.text
+
+
+def test_each_file_needs_its_groups(files):
+    with pytest.raises(DataError, match="1 tables of groups were given for 2 fragment files"):
+        list(pool_groups(files, [{"A": "x"}], cap=1, standard_chromosomes=STANDARD))
+
+
+def test_files_of_another_naming_are_refused_or_told_of(files, tmp_path, caplog):
+    other = write(tmp_path / "c.tsv", ("1", 5, 9, "A"), ("1", 6, 9, "A"), ("2", 5, 9, "A"))
+    message = r"c\.tsv: 3 of 3 fragments are on chromosomes .*most on '1', expected .* 'chr1'\)"
+    with pytest.raises(DataError, match=message):
+        pool_fragments([*files, other], cap=1, standard_chromosomes=STANDARD)
+    with pytest.raises(DataError, match=message):
+        list(pool_groups([other], [{"A": "x"}], cap=1, standard_chromosomes=STANDARD))
+    mixed = write(tmp_path / "d.tsv", ("1", 5, 9, "A"), ("1", 6, 9, "A"), ("chr2", 5, 9, "A"))
+    pool_fragments([*files, mixed], cap=1, standard_chromosomes=STANDARD)
+    assert "2 of 3 fragments are on chromosomes that are not in" in caplog.text
+
+
+def test_the_same_file_twice(files, tmp_path, caplog):
+    link = tmp_path / "link.tsv"
+    link.symlink_to(files[0])
+    with pytest.raises(
+        DataError, match=r"1 fragment files are in the pool more than once .*a\.tsv"
+    ):
+        pool_fragments([*files, link], cap=1, standard_chromosomes=STANDARD)
+    copy = tmp_path / "copy.tsv"
+    copy.write_bytes(files[0].read_bytes())
+    pool_fragments([*files, copy], cap=1, standard_chromosomes=STANDARD)
+    assert caplog.text.count("hold the same fragments") == 1
+
+
+def test_nothing_or_an_empty_file_is_refused(files, tmp_path):
+    with pytest.raises(DataError, match="no sample of the pool has fragments"):
+        pool_fragments([], cap=1, standard_chromosomes=STANDARD)
+    with pytest.raises(DataError, match=r"empty\.tsv holds no fragment"):
+        pool_fragments(
+            [*files, write(tmp_path / "empty.tsv")], cap=1, standard_chromosomes=STANDARD
+        )
+
+
+def test_a_small_temporary_folder_is_named_before_it_is_full(files, tmp_path, monkeypatch):
+    pool = pool_fragments(files, cap=1, standard_chromosomes=STANDARD)
+    usage = namedtuple("Usage", "free")(100)
+    monkeypatch.setattr(pool_module.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DiskFullError, match=r"13 tags needs about 0\.0 GB\. Set TMPDIR"):
+        pool.write_tags(tmp_path / "pool.bed", cap=1)
+
+
+def test_a_temporary_folder_that_runs_full_is_named(tmp_path):
+    with pytest.raises(DiskFullError, match=r"is full\. Set TMPDIR"), pool_module.room_in(tmp_path):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(PermissionError), pool_module.room_in(tmp_path):
+        raise PermissionError(13, "no")

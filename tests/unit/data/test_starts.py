@@ -1,0 +1,53 @@
+"""Sets and counts of fragment starts, against plain NumPy."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from epifoundation.data import starts as starts_module
+from epifoundation.data.starts import StartCounts
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Starts of two chromosomes in pieces of any order, with the edges of bytes among them."""
+    generator = np.random.default_rng(0)
+    pieces = [("b", np.array([0, 7, 8, 8, 8, 15, 16], dtype=np.int32))]
+    for chromosome, reach in [("a", 3_000), ("b", 50_000), ("a", 40)] * 2:
+        pieces.append((chromosome, generator.integers(0, reach, 2_000, dtype=np.int32)))
+    return pieces
+
+
+@pytest.mark.parametrize("cap", [1, 3, 255])
+def test_counts_equal_numpys(drawn, cap, monkeypatch):
+    monkeypatch.setattr(starts_module, "BLOCK", 1024)  # several blocks a chromosome
+    counts = StartCounts(cap)
+    for chromosome, start in drawn:
+        counts.add(chromosome, start)
+    assert counts.chromosomes == ["a", "b"]
+    regions = pd.DataFrame(
+        {"chrom": ["b", "a", "b", "c"], "start": [0, 10, 30_000, 0], "end": [9, 99, 90_000, 5]}
+    )
+    n_kept, n_in_regions = 0, 0
+    for chromosome in "ab":
+        every = np.concatenate([start for name, start in drawn if name == chromosome])
+        position, times = np.unique(every, return_counts=True)
+        expected = np.repeat(position, np.minimum(times, cap))
+        found = np.concatenate(list(counts.positions(chromosome, cap)))
+        np.testing.assert_array_equal(found, expected)
+        assert counts.n_positions(chromosome) == len(position)
+        assert counts.last(chromosome) == position[-1]
+        n_kept += len(expected)
+        for region in regions[regions["chrom"] == chromosome].itertuples():
+            n_in_regions += int(((position >= region.start) & (position < region.end)).sum())
+    assert counts.n_kept(cap) == n_kept
+    assert counts.n_positions_in(regions) == n_in_regions
+
+
+def test_counts_stop_at_the_cap():
+    counts = StartCounts(255)
+    counts.add("a", np.full(1_000, 5, dtype=np.int32))
+    assert counts.n_kept(255) == 255
+    assert counts.n_kept(2) == 2
+    assert counts.last("nowhere") == -1
+    assert counts.n_positions("nowhere") == 0
