@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import mudata as md
 import numpy as np
 import pandas as pd
@@ -32,13 +33,46 @@ def multiome(rna: ad.AnnData, atac: ad.AnnData, obs: pd.DataFrame | None = None)
 
 def read_multiome(path: Path | str, *, needs_obs: tuple[str, ...] = ()) -> md.MuData:
     """Return the multiome at `path`, whose global obs must have the columns `needs_obs`."""
+    _check_is_h5mu(Path(path))
     try:
         joined = md.read_h5mu(path)
-    except (OSError, KeyError) as error:
-        message = f"{path} cannot be read as h5mu ({error}). Remake it, or check the download."
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        message = f"{path} cannot be read as h5mu ({_line(error)}). Remake it, or fetch it again."
         raise ContractError(message) from error
     check_multiome(joined, str(path), needs_obs=needs_obs)
     return joined
+
+
+def _check_is_h5mu(path: Path) -> None:
+    """Raise ContractError, saying what the file is instead, if it is no h5mu."""
+    if not path.is_file():
+        message = f"{path} does not exist as a file. Check the path."
+        raise ContractError(message)
+    if not h5py.is_hdf5(path):
+        with path.open("rb") as handle:
+            start = handle.read(20)
+        message = (
+            f"{path} is not an HDF5 file, as an h5mu is (its {path.stat().st_size:,} bytes start"
+            f" with {start!r}). Give an h5mu, or fetch it again."
+        )
+        raise ContractError(message)
+    try:
+        with h5py.File(path) as file:
+            groups = list(file)
+    except OSError as error:
+        message = f"{path} is damaged or cut off ({_line(error)}). Remake it, or fetch it again."
+        raise ContractError(message) from error
+    if "mod" not in groups:
+        what = "an h5ad, which holds one modality" if "X" in groups else "HDF5 of another kind"
+        message = (
+            f"{path} is {what} (it holds {', '.join(groups[:5]) or 'nothing'}), not an h5mu. Join"
+            " RNA and ATAC of the same cells as modalities rna and atac of a MuData."
+        )
+        raise ContractError(message)
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def write_multiome(joined: md.MuData, path: Path | str) -> None:
@@ -61,7 +95,9 @@ def check_multiome(joined: md.MuData, where: str, *, needs_obs: tuple[str, ...] 
         raise ContractError(message)
     rna, atac = joined["rna"], joined["atac"]
     problems = []
-    for name, part in (("rna", rna), ("atac", atac)):
+    for name, part, feature in (("rna", rna, "gene"), ("atac", atac, "peak")):
+        if 0 in part.shape:
+            problems.append(f"{name} holds {part.n_obs} cells × {part.n_vars} {feature}s")
         if not part.obs_names.is_unique:
             repeated = part.obs_names[part.obs_names.duplicated()]
             problems.append(f"{len(repeated)} {name} barcodes repeat (first: {repeated[0]})")
@@ -70,6 +106,8 @@ def check_multiome(joined: md.MuData, where: str, *, needs_obs: tuple[str, ...] 
             problems.append(f"{name} counts are a {type(counts).__name__}, expected sparse")
         elif counts.nnz and not np.array_equal(counts.data, np.floor(counts.data)):
             problems.append(f"{name} counts hold fractions (normalised already?)")
+        elif counts.nnz and counts.data.min() < 0:
+            problems.append(f"{name} counts hold negative numbers (first: {counts.data.min():g})")
     if not rna.obs_names.equals(atac.obs_names):
         apart = rna.obs_names.symmetric_difference(atac.obs_names)
         detail = (
@@ -85,6 +123,5 @@ def check_multiome(joined: md.MuData, where: str, *, needs_obs: tuple[str, ...] 
     if lacking:
         problems.append(f"obs lacks {', '.join(lacking)}")
     if problems:
-        details = "\n".join(f"  - {problem}" for problem in problems)
-        message = f"{where} is not a usable multiome:\n{details}"
+        message = f"{where} is not a usable multiome: {'; '.join(problems)}"
         raise ContractError(message)

@@ -2,15 +2,19 @@
 
 import argparse
 import gzip
-from collections.abc import Callable
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import yaml
+from pydantic import ValidationError
 
 from epifoundation.config import Section
-from epifoundation.errors import DataError
+from epifoundation.data.gzipped import open_bytes
+from epifoundation.errors import ConfigError, DataError
 
 Arguments = argparse.Namespace
 SomeSection = TypeVar("SomeSection", bound=Section)
@@ -32,12 +36,23 @@ def add_cells(command: argparse.ArgumentParser) -> None:
 
 
 def lines_of(path: Path) -> list[str]:
-    """Return the barcodes of a text file, gzipped or not."""
-    compressed = path.suffix == ".gz"
-    text = gzip.decompress(path.read_bytes()).decode() if compressed else path.read_text()
-    lines = [line for line in text.splitlines() if line]
+    """Return the barcodes of a text file, gzipped or not, of which none may repeat."""
+    try:
+        with open_bytes(path) as handle:
+            text = handle.read().decode()
+    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        message = f"{path} is not a list of barcodes ({error}). Give one barcode a line."
+        raise DataError(message) from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         message = f"{path} holds no barcode. Give one barcode a line."
+        raise DataError(message)
+    repeated = [line for line, n in Counter(lines).items() if n > 1]
+    if repeated:
+        message = (
+            f"{path}: {len(repeated):,} of its {len(lines):,} barcodes are listed more than once"
+            f" (first: {repeated[0]}). Give each barcode once."
+        )
         raise DataError(message)
     return lines
 
@@ -51,4 +66,18 @@ def paper_values(section: str) -> dict[str, Any]:
 
 def paper_section(kind: type[SomeSection], section: str, **changed: object) -> SomeSection:
     """Return that section with some values changed."""
-    return kind.model_validate({**paper_values(section), **changed})
+    return checked(kind, section, {**paper_values(section), **changed})
+
+
+def checked(kind: type[SomeSection], section: str, values: Mapping[str, object]) -> SomeSection:
+    """Return the section, or say in one line which values it cannot have."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        mistakes = [
+            f"{'.'.join(map(str, (section, *e['loc'])))}: {e['msg']}"
+            + (f" (got {e['input']!r})" if e["loc"] else "")
+            for e in error.errors()
+        ]
+        message = f"{'; '.join(mistakes)}. Change the option of that name, or leave it out."
+        raise ConfigError(message) from None

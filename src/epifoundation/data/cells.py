@@ -5,14 +5,16 @@ from pathlib import Path
 
 import anndata as ad
 import mudata as md
+import numpy as np
 import pandas as pd
 
-from epifoundation.config import QcConfig
+from epifoundation.config import ClusterConfig, QcConfig
 from epifoundation.data.criteria import filter_cells, qc_alternatives
 from epifoundation.data.imports import pair
 from epifoundation.data.qc import rna_metrics, row_sums
+from epifoundation.errors import DataError
 from epifoundation.files import whole
-from epifoundation.multiome import multiome
+from epifoundation.multiome import counts_of, multiome
 from epifoundation.samples import Sample
 
 logger = logging.getLogger(__name__)
@@ -78,6 +80,41 @@ def cells_of_matrices(
         }
     )
     return cells_of_barcodes(rna, atac, metrics, sample, qc)
+
+
+def check_clusterable(cells: md.MuData, cluster: ClusterConfig) -> None:
+    """Raise DataError if cells, genes or peaks are too few to cluster; warn of empty cells."""
+    samples = ", ".join(map(str, cells.obs["sample"].unique()[:3])) if "sample" in cells.obs else ""
+    where = f"sample {samples}" if samples else "the cells"
+    for name, feature in (("rna", "genes"), ("atac", "peaks")):
+        counts = counts_of(cells[name])
+        n_used = int((np.asarray(counts.sum(axis=0)).ravel() > 0).sum())
+        if n_used < 2:
+            message = (
+                f"{where}: {n_used:,} of {counts.shape[1]:,} {feature} have a count in any of the"
+                f" {counts.shape[0]:,} cells, and clustering needs two at least. Check the counts."
+            )
+            raise DataError(message)
+        empty = np.flatnonzero(np.asarray(counts.sum(axis=1)).ravel() == 0)
+        if len(empty):
+            logger.warning(
+                "%s: %s of %s cells have no %s count (first: %s); they are clustered on the rest",
+                *(where, f"{len(empty):,}", f"{cells.n_obs:,}", name, cells.obs_names[empty[0]]),
+            )
+    if cells.n_obs < cluster.neighbor_range and not cluster.small_samples:
+        message = (
+            f"{where}: {cells.n_obs:,} cells are fewer than the {cluster.neighbor_range:,}"
+            " candidates per modality that WNN needs (cluster.neighbor_range). With"
+            " cluster.small_samples: true (--small-samples) it takes as many as there are, which"
+            " departs from Seurat; or leave the sample out."
+        )
+        raise DataError(message)
+    if cells.n_obs <= cluster.n_pcs:
+        logger.warning(
+            "%s: %d cells give at most %d components, not n_pcs: %d; clusters of so few cells mean"
+            " little",
+            *(where, cells.n_obs, cells.n_obs - 1, cluster.n_pcs),
+        )
 
 
 def write_counts(counts: ad.AnnData, path: Path | str) -> None:

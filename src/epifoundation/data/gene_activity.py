@@ -8,6 +8,7 @@ import anndata as ad
 import pandas as pd
 
 from epifoundation.data.annotation import protein_coding, read_genes
+from epifoundation.data.expression import log_normalize
 from epifoundation.data.fragments import RegionCounter, read_fragments
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def gene_activity(
     start, end (0-based, half-open), indexed by unique gene name. Of genes with identical regions
     Signac names all after the first; here each keeps its own name.
     """
-    regions = activity_regions(read_genes(annotation))
+    regions = activity_regions(read_genes(annotation), annotation)
     counter = RegionCounter(regions, n_barcodes=len(barcodes))
     for chunk in read_fragments(fragments, barcodes):
         counter.add(chunk)
@@ -35,9 +36,20 @@ def gene_activity(
     return counter.named(fragments, barcodes, var, keep_absent=False)
 
 
-def activity_regions(genes: pd.DataFrame) -> pd.DataFrame:
+def log_normalized(activity: ad.AnnData) -> ad.AnnData:
+    """Return X as log1p of counts per 10,000 of the cell, float64, and counts in `layers`.
+
+    Seurat's NormalizeData on the gene activity, as the paper compares with (B.2.2).
+    """
+    normalized = activity.copy()
+    normalized.layers["counts"] = activity.X
+    normalized.X = log_normalize(activity.X)
+    return normalized
+
+
+def activity_regions(genes: pd.DataFrame, where: Path | str = "the annotation") -> pd.DataFrame:
     """Return the extended regions of the protein-coding genes narrower than 500 kb."""
-    coding = protein_coding(genes)
+    coding = protein_coding(genes, where)
     kept = coding[coding["end"] - coding["start"] < MAX_WIDTH_BP].reset_index(drop=True)
     forward = kept["strand"] != "-"
     start = (kept["start"] - UPSTREAM_BP * forward.astype(int)).clip(lower=0)
