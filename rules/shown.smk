@@ -83,6 +83,15 @@ REPORT_FILES = {  # by what the report says of them: caption and path
         for atlas in sheet.atlases()
         for dataset in sheet.datasets(atlas)
     },
+    # of two label sources both must be there to compare; other runs ask for it by name
+    **{
+        part: (
+            {atlas: f"{R}/labels/{atlas}/{name}.tsv" for atlas in sheet.atlases()}
+            if cfg.labels.source.startswith("disco")
+            else {}
+        )
+        for part, name in (("agreements", "agreement"), ("confusions", "confusion"))
+    },
     "models": {
         f"{atlas} {name}": f"{R}/models/{atlas}/{path}".format(**SHOWN)
         for atlas in sheet.atlases()

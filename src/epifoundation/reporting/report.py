@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from epifoundation.contracts import QC_ALTERNATIVES, QC_FUNNEL
+from epifoundation.contracts import AGREEMENT, CONFUSION, QC_ALTERNATIVES, QC_FUNNEL
 from epifoundation.files import whole
 from epifoundation.reporting.page import STYLE
 
 LIBRARIES = ("epifoundation", "torch", "scanpy", "anndata", "scvi-tools", "scikit-learn", "scib")
+N_DIFFERENCES = 15  # between label sources, of an atlas
 CURVES = ("loss", "validation_loss")
 
 
@@ -64,6 +65,8 @@ class ReportFiles:
     alternatives: Mapping[str, str]  # QC_ALTERNATIVES by sample
     peaks: Mapping[str, str]  # summary by atlas
     stores: Mapping[str, str]  # token store by atlas and data set
+    agreements: Mapping[str, str]  # AGREEMENT of label sources by atlas
+    confusions: Mapping[str, str]  # CONFUSION likewise
     models: Mapping[str, str]  # model directory by what it learned
     tables: Sequence[str]  # table{1..5}.html
     figures: Mapping[str, str]  # PNG by caption
@@ -83,6 +86,7 @@ def write_report(
         _quality_section(files.funnels, files.alternatives),
         _frames_section("Peaks", files.peaks),
         _labels_section(files.stores),
+        _sources_section(files.agreements, files.confusions),
         _training_section(files.models),
         Section("Tables", fragments=[_body(path) for path in files.tables]),
         Section("Figures", images=[_image(path, name) for name, path in files.figures.items()]),
@@ -172,6 +176,25 @@ def _labels_section(stores: Mapping[str, str]) -> Section:
         counts = pd.crosstab(cells["cell_type"], cells["batch"]).reset_index()
         counts.columns = pd.Index(["cell type", *map(str, counts.columns[1:])])
         section.frames.append(frame_of(counts, f"{name}: {len(cells):,} cells"))
+    return section
+
+
+def _sources_section(agreements: Mapping[str, str], confusions: Mapping[str, str]) -> Section:
+    section = Section("Label sources")
+    if not agreements:
+        section.notes.append("The labels have one source only: nothing to compare.")
+        return section
+    section.notes.append(
+        "How far label sources agree about the same cells, and the largest differences. A"
+        " prediction that agrees with one source better than the sources do with each other cannot"
+        " be told from the noise of the labels: read annotation scores against this ceiling."
+    )
+    for name, path in agreements.items():
+        section.frames.append(frame_of(AGREEMENT.read(path), f"{name}: agreement"))
+        pairs = CONFUSION.read(confusions[name])
+        apart = pairs[pairs["type_one"] != pairs["type_other"]]
+        largest = apart.sort_values("n_cells", ascending=False, kind="stable").head(N_DIFFERENCES)
+        section.frames.append(frame_of(largest, f"{name}: largest differences"))
     return section
 
 

@@ -47,11 +47,26 @@ def files(tmp_path):
     alternatives = qc_alternatives(pd.DataFrame({"barcode": ["A", "B"]}), None)
     alternatives.loc[0, "n_cells_used"] = 4321
     QC_ALTERNATIVES.write(alternatives, tmp_path / "alternatives.tsv")
+    pair = {"dataset": ["Kidney"] * 2, "one": ["disco_wnn"] * 2, "other": ["disco_rna"] * 2}
+    write_tsv(
+        tmp_path / "agreement.tsv",
+        **{name: values[:1] for name, values in pair.items()},
+        **{"n_cells": [97], "n_types_one": [2], "n_types_other": [2]},
+        **{"ari": [0.8765], "nmi": [0.9], "agreement": [0.95]},
+    )
+    write_tsv(
+        tmp_path / "confusion.tsv",
+        **pair,
+        **{"type_one": ["podocyte"] * 2, "type_other": ["podocyte", "pericyte"]},
+        **{"n_cells": [90, 7], "share": [0.92, 0.08]},
+    )
     return ReportFiles(
         funnels={"mini one": funnel},
         alternatives={"mini one": str(tmp_path / "alternatives.tsv")},
         peaks={"mini": write_tsv(tmp_path / "peaks.tsv", n_kept=[5678])},
         stores={"mini Kidney": str(store)},
+        agreements={"mini": str(tmp_path / "agreement.tsv")},
+        confusions={"mini": str(tmp_path / "confusion.tsv")},
         models={"mini pretraining": str(model)},
         tables=[str(tmp_path / "table1.html")],
         figures={"mini, figure 1": str(tmp_path / "figure1.png")},
@@ -70,6 +85,8 @@ def test_everything_is_on_one_page(files, tmp_path):
     assert "cells &lt;called&gt;" in page
     assert "min_rna_umis not applied: no limit is set (mini one)." in page
     assert "4,321" in page
+    assert "0.8765" in page
+    assert "pericyte" in page
     assert page.count("data:image/png;base64,") == 2  # the figure and the training curves
     assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
 
