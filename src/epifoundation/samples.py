@@ -1,6 +1,8 @@
 """The sample sheet: which libraries, in which atlas, in which role."""
 
 import csv
+import logging
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import Self
 
 from epifoundation.disco_atlases import DISCO_ATLASES, atlas_advice
 from epifoundation.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 ATLAS_DATASET = "ALLTissue"  # the paper's name for the held-out cells of the atlas itself
 COLUMNS = (
@@ -175,4 +179,28 @@ def _mistakes(rows: tuple[Sample, ...]) -> list[str]:
         for atlas in dict.fromkeys(row.atlas for row in rows)
         if not any(r.role == "atlas" for r in rows if r.atlas == atlas)
     ]
+    return mistakes + _shared_files(rows)
+
+
+def _shared_files(rows: tuple[Sample, ...]) -> list[str]:
+    """Say which samples of an atlas name the same file: their cells would be in it twice.
+
+    A shared accession is only warned of, since one may hold several libraries.
+    """
+    mistakes = []
+    owner: dict[tuple[str, str], str] = {}
+    for row in rows:
+        for location in dict.fromkeys(filter(None, (row.rna, row.atac))):
+            name = location if "://" in location else os.path.normpath(location)
+            first = owner.setdefault((row.atlas, name), row.sample)
+            if first == row.sample:
+                continue
+            problem = (
+                f"{row.sample}: {location} is already sample {first}'s in atlas {row.atlas}, so its"
+                " cells would be there twice. Give each sample files of its own."
+            )
+            if row.entry == "fastq":
+                logger.warning(problem)
+            else:
+                mistakes.append(f"  {problem}")
     return mistakes

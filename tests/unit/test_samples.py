@@ -11,8 +11,6 @@ BASE = {
     "disco_atlas": "liver",
     "entry": "fastq",
     "source": "GEO",
-    "rna": "GSM1",
-    "atac": "GSM2",
 }
 
 
@@ -20,7 +18,8 @@ BASE = {
 def read(tmp_path):
     def read(*rows, labels="disco_wnn", profiles=None):
         lines = ["\t".join(COLUMNS)]
-        lines += ["\t".join({**BASE, **row}.get(c, "") for c in COLUMNS) for row in rows]
+        filled = [{**BASE, "rna": f"GSM{i}1", "atac": f"GSM{i}2", **r} for i, r in enumerate(rows)]
+        lines += ["\t".join(row.get(c, "") for c in COLUMNS) for row in filled]
         (tmp_path / "s.tsv").write_text("# a comment\n" + "\n".join(lines) + "\n")
         return SampleSheet.read(tmp_path / "s.tsv", labels=labels, profiles=profiles, root=tmp_path)
 
@@ -56,6 +55,17 @@ def test_data_sets_are_the_atlas_and_its_evaluation_sets(read):
 def test_a_mistake_names_its_sample(read, row, message):
     with pytest.raises(ConfigError, match=message):
         read({"sample": "good"}, row)
+
+
+def test_two_samples_of_an_atlas_cannot_be_the_same_file(read, caplog):
+    shared = {"entry": "fragments", "rna": "data/r.h5", "atac": "data/f.tsv.gz"}
+    with pytest.raises(ConfigError) as error:
+        read(shared, {**shared, "sample": "liver2", "rna": "r2.h5", "atac": "data//f.tsv.gz"})
+    assert "liver2: data//f.tsv.gz is already sample liver's in atlas mini" in str(error.value)
+    both = {"rna": "both.h5mu", "atac": "both.h5mu", "entry": "matrices"}
+    assert len(read(both, {**both, "atlas": "other"}).rows) == 2  # atlases do not share cells
+    read({"rna": "GSM1"}, {"sample": "liver2", "rna": "GSM1"})
+    assert "liver2: GSM1 is already sample liver's in atlas mini" in caplog.text
 
 
 def test_given_labels_need_no_disco_atlas(read):
