@@ -15,7 +15,7 @@ PEAKS = {
 SHARED = [atlas for atlas in sheet.atlases() if made_of_matrices(atlas)]
 CALLED = [atlas for atlas in sheet.atlases() if atlas not in SHARED]
 CHROM_SIZES = f"{R}/reference/chrom_sizes.tsv" if cfg.reference.fasta else []
-PEAK_CODE = ("data/intervals.py", "data/peaks.py", "data/regions.py")
+PEAK_CODE = ("contracts.py", "data/intervals.py", "data/peaks.py", "data/regions.py")
 
 
 def rna_clusters(wildcards):

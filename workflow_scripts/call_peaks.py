@@ -3,9 +3,10 @@
 from snakemake.iocontainers import Snakemake
 
 from epifoundation.config import PeakConfig
+from epifoundation.contracts import PEAK_SUMMARY
 from epifoundation.data.groups import cluster_groups
 from epifoundation.data.intervals import read_chrom_sizes
-from epifoundation.data.peaks import PEAK_SUMMARY, call_peaks, write_peaks
+from epifoundation.data.peaks import call_peaks, write_peaks
 from epifoundation.data.regions import read_bed
 from epifoundation.jobs import job
 

@@ -2,8 +2,9 @@
 
 from snakemake.iocontainers import Snakemake
 
+from epifoundation.contracts import PEAK_SUMMARY
 from epifoundation.data.given_peaks import peaks_of_matrices
-from epifoundation.data.peaks import PEAK_SUMMARY, write_peaks
+from epifoundation.data.peaks import write_peaks
 from epifoundation.jobs import job
 from epifoundation.multiome import read_multiome
 

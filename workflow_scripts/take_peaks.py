@@ -2,9 +2,10 @@
 
 from snakemake.iocontainers import Snakemake
 
+from epifoundation.contracts import PEAK_SUMMARY
 from epifoundation.data.given_peaks import frozen_peaks
 from epifoundation.data.intervals import read_chrom_sizes
-from epifoundation.data.peaks import PEAK_SUMMARY, write_peaks
+from epifoundation.data.peaks import write_peaks
 from epifoundation.jobs import job
 
 snakemake: Snakemake

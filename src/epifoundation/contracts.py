@@ -10,6 +10,7 @@ from epifoundation.errors import ContractError
 from epifoundation.files import whole
 
 SCHEMA_VERSION = 1
+SATURATED = 0.8  # of the bases of peaks: above it one tag a base hides how accessible they are
 NO_TYPE = ("", "unassigned")  # such cells have no true type: neither learned from nor scored
 
 
@@ -192,6 +193,23 @@ QC_ALTERNATIVES = Table(
         "n_barcodes_alternative_only",
         "note",
     ),
+)
+PEAK_SUMMARY = Table(
+    made_by="rule call_peaks, take_peaks or share_peaks",
+    key=("call",),
+    dtypes={
+        "call": "str",  # pooled, a sample, a cluster; `merged` of those; `given`: none was made
+        "n_fragments": "int64",  # of all barcodes and files; 0 where none was read
+        "tag_size_bp": "int64",  # mean length of the first ten fragments, largest gap in a peak
+        "n_called": "int64",
+        "n_nonstandard_removed": "int64",
+        "n_blacklist_removed": "int64",
+        "n_kept": "int64",
+        "total_bp": "int64",
+        "occupancy_in_peaks": "float64",  # share of bases at which a fragment starts
+        "occupancy_outside": "float64",  # the same up to the ends of the standard chromosomes
+    },
+    nullable=("occupancy_in_peaks", "occupancy_outside"),
 )
 CLUSTERS = Table(
     made_by="rule cluster_rna",

@@ -84,6 +84,7 @@ def call_peaks(args: Arguments) -> None:
     import pandas as pd
 
     from epifoundation.config import PeakConfig
+    from epifoundation.contracts import PEAK_SUMMARY
     from epifoundation.data import peaks
     from epifoundation.data.groups import read_groups
     from epifoundation.data.intervals import read_chrom_sizes
@@ -105,7 +106,7 @@ def call_peaks(args: Arguments) -> None:
     )
     peaks.write_peaks(called, args.output)
     if args.summary:
-        peaks.PEAK_SUMMARY.write(summary, args.summary)
+        PEAK_SUMMARY.write(summary, args.summary)
 
 
 def count(args: Arguments) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from epifoundation.config import PeakConfig
-from epifoundation.contracts import Table
+from epifoundation.contracts import SATURATED
 from epifoundation.data.intervals import clipped, in_chromosome_order, merged, without_overlaps
 from epifoundation.data.macs import BED_COLUMNS, find_caller, largest_duplicates, narrow_peaks
 from epifoundation.data.pool import (
@@ -16,6 +16,7 @@ from epifoundation.data.pool import (
     check_files,
     pool_fragments,
     pool_groups,
+    room_in,
     temporary_folder,
 )
 from epifoundation.data.regions import region_names
@@ -25,24 +26,6 @@ from epifoundation.files import whole
 
 logger = logging.getLogger(__name__)
 
-SATURATED = 0.8  # share of bases: above it one tag a base hides how accessible a peak is
-PEAK_SUMMARY = Table(
-    made_by="rule call_peaks, take_peaks or share_peaks",
-    key=("call",),
-    dtypes={
-        "call": "str",  # pooled, a sample, a cluster; `merged` of those; `given`: none was made
-        "n_fragments": "int64",  # of all barcodes and files; 0 where none was read
-        "tag_size_bp": "int64",  # mean length of the first ten fragments, largest gap in a peak
-        "n_called": "int64",
-        "n_nonstandard_removed": "int64",
-        "n_blacklist_removed": "int64",
-        "n_kept": "int64",
-        "total_bp": "int64",
-        "occupancy_in_peaks": "float64",  # share of bases at which a fragment starts
-        "occupancy_outside": "float64",  # the same up to the ends of the standard chromosomes
-    },
-    nullable=("occupancy_in_peaks", "occupancy_outside"),
-)
 Row = dict[str, str | int | float]
 
 
@@ -169,14 +152,15 @@ def _call(program: str, pool: Pool, settings: PeakConfig) -> pd.DataFrame:
             inputs = [str(folder / "pool.bed")]
             n_tags = pool.write_tags(Path(inputs[0]), cap=keep)
             logger.info("%d fragments, %d of them kept as tags", pool.n_fragments, n_tags)
-        return narrow_peaks(
-            program,
-            inputs,
-            settings,
-            tag_size=pool.tag_size,
-            keep_duplicates="all" if keep is None else keep,
-            folder=folder,
-        )
+        with room_in(folder), pool.starts.set_aside(folder):
+            return narrow_peaks(
+                program,
+                inputs,
+                settings,
+                tag_size=pool.tag_size,
+                keep_duplicates="all" if keep is None else keep,
+                folder=folder,
+            )
 
 
 def _of_all(rows: Sequence[Row], counts: Row) -> Row:

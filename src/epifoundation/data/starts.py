@@ -1,6 +1,8 @@
 """Where fragments start: a set of positions in one bit a base, or counts in one byte a base."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar, cast
 
 import numpy as np
@@ -47,6 +49,18 @@ class StartCounts:
             _mark(cells, start)
         else:
             _count(cells, start, self.cap)
+
+    @contextmanager
+    def set_aside(self, folder: Path) -> Iterator[None]:
+        """Keep the counts in files of `folder` for the block, to leave their memory to others."""
+        paths = {name: folder / f"{i}.npy" for i, name in enumerate(self._cells)}
+        for name, path in paths.items():
+            np.save(path, self._cells[name])
+        self._cells.clear()
+        yield
+        for name, path in paths.items():
+            self._cells[name] = np.load(path)
+            path.unlink()
 
     @property
     def chromosomes(self) -> list[str]:

@@ -14,7 +14,14 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from epifoundation.contracts import AGREEMENT, CONFUSION, QC_ALTERNATIVES, QC_FUNNEL
+from epifoundation.contracts import (
+    AGREEMENT,
+    CONFUSION,
+    PEAK_SUMMARY,
+    QC_ALTERNATIVES,
+    QC_FUNNEL,
+    SATURATED,
+)
 from epifoundation.files import whole
 from epifoundation.reporting.page import STYLE
 
@@ -84,7 +91,7 @@ def write_report(
     sections = [
         _samples_section(samples),
         _quality_section(files.funnels, files.alternatives),
-        _frames_section("Peaks", files.peaks),
+        _peaks_section(files.peaks),
         _labels_section(files.stores),
         _sources_section(files.agreements, files.confusions),
         _training_section(files.models),
@@ -164,9 +171,21 @@ def _quality_section(funnels: Mapping[str, str], alternatives: Mapping[str, str]
     return section
 
 
-def _frames_section(title: str, paths: Mapping[str, str]) -> Section:
-    frames = [frame_of(pd.read_csv(path, sep="\t"), name) for name, path in paths.items()]
-    return Section(title, frames=frames)
+def _peaks_section(paths: Mapping[str, str]) -> Section:
+    tables = {name: PEAK_SUMMARY.read(path) for name, path in paths.items()}
+    section = Section("Peaks", frames=[frame_of(table, name) for name, table in tables.items()])
+    section.notes.append(
+        "A row a call; occupancy is the share of bases at which a fragment starts, inside the"
+        " peaks and outside."
+    )
+    for name, table in tables.items():
+        for row in table[table["occupancy_in_peaks"] > SATURATED].itertuples():
+            section.notes.append(
+                f"Warning: {name}, call {row.call}: {row.occupancy_in_peaks:.0%} of the bases of"
+                " peaks are taken, so that one tag a base hides how open they are. Consider"
+                " peaks.calls: sample or cluster, or peaks.keep_duplicates: auto."
+            )
+    return section
 
 
 def _labels_section(stores: Mapping[str, str]) -> Section:

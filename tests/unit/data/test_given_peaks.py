@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from epifoundation.contracts import PEAK_SUMMARY
 from epifoundation.data.given_peaks import frozen_peaks, peaks_of_matrices
-from epifoundation.data.peaks import PEAK_SUMMARY, write_peaks
+from epifoundation.data.peaks import write_peaks
 from epifoundation.data.regions import read_bed
 from epifoundation.errors import DataError
 from epifoundation.multiome import multiome

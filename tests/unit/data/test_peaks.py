@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from epifoundation.config import PeakConfig
-from epifoundation.data.peaks import PEAK_SUMMARY, call_peaks
+from epifoundation.contracts import PEAK_SUMMARY
+from epifoundation.data.peaks import call_peaks
 from epifoundation.errors import DataError
 
 SETTINGS = PeakConfig(

@@ -51,3 +51,15 @@ def test_counts_stop_at_the_cap():
     assert counts.n_kept(2) == 2
     assert counts.last("nowhere") == -1
     assert counts.n_positions("nowhere") == 0
+
+
+def test_counts_come_back_from_where_they_were_set_aside(drawn, tmp_path):
+    counts = StartCounts(1)
+    for chromosome, start in drawn:
+        counts.add(chromosome, start)
+    before = counts.n_kept(1), counts.last("a"), counts.n_positions("b")
+    with counts.set_aside(tmp_path):
+        assert len(list(tmp_path.iterdir())) == 2
+        assert counts.n_kept(1) == 0
+    assert (counts.n_kept(1), counts.last("a"), counts.n_positions("b")) == before
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import re
 import pandas as pd
 import pytest
 
-from epifoundation.contracts import QC_ALTERNATIVES
+from epifoundation.contracts import PEAK_SUMMARY, QC_ALTERNATIVES
 from epifoundation.data.criteria import qc_alternatives
 from epifoundation.reporting.report import ReportFiles, write_report
 
@@ -22,6 +22,12 @@ def write_tsv(path, **columns):
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(columns).to_csv(path, sep="\t", index=False)
     return str(path)
+
+
+def peak_summary(path):
+    numbers = {name: [0] for name, dtype in PEAK_SUMMARY.dtypes.items() if dtype == "int64"}
+    numbers |= {"n_kept": [5678], "occupancy_in_peaks": [0.87], "occupancy_outside": [0.05]}
+    return write_tsv(path, call=["pooled"], **numbers)
 
 
 @pytest.fixture
@@ -63,7 +69,7 @@ def files(tmp_path):
     return ReportFiles(
         funnels={"mini one": funnel},
         alternatives={"mini one": str(tmp_path / "alternatives.tsv")},
-        peaks={"mini": write_tsv(tmp_path / "peaks.tsv", n_kept=[5678])},
+        peaks={"mini": peak_summary(tmp_path / "peaks.tsv")},
         stores={"mini Kidney": str(store)},
         agreements={"mini": str(tmp_path / "agreement.tsv")},
         confusions={"mini": str(tmp_path / "confusion.tsv")},
