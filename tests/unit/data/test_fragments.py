@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epifoundation.data import fragments as fragments_module
+from epifoundation.data import fragment_reader as fragments_module
 from epifoundation.data.fragment_files import index_fragments
 from epifoundation.data.fragments import count_fragments_in_peaks, read_fragments
 from epifoundation.data.regions import RegionIndex, read_bed
