@@ -11,6 +11,7 @@ import pandas as pd
 from epifoundation.config import ClusterConfig, QcConfig
 from epifoundation.data.criteria import filter_cells, qc_alternatives
 from epifoundation.data.imports import pair
+from epifoundation.data.neighbors import MIN_CELLS
 from epifoundation.data.qc import rna_metrics, row_sums
 from epifoundation.errors import DataError
 from epifoundation.files import whole
@@ -101,6 +102,12 @@ def check_clusterable(cells: md.MuData, cluster: ClusterConfig) -> None:
                 "%s: %s of %s cells have no %s count (first: %s); they are clustered on the rest",
                 *(where, f"{len(empty):,}", f"{cells.n_obs:,}", name, cells.obs_names[empty[0]]),
             )
+    if cells.n_obs < MIN_CELLS:
+        message = (
+            f"{where}: {cells.n_obs} cells are too few to cluster, even with small_samples. Leave"
+            " the sample out, or relax qc."
+        )
+        raise DataError(message)
     if cells.n_obs < cluster.neighbor_range and not cluster.small_samples:
         message = (
             f"{where}: {cells.n_obs:,} cells are fewer than the {cluster.neighbor_range:,}"

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 UNKNOWN_CHROMOSOME = "unknown"
 GENE_FEATURES, PEAK_FEATURES = ("Gene Expression", "GEX"), ("Peaks", "ATAC")
 KEPT_OBS = ("cell_type", "batch")
+SUFFIX = r"[-_.]\d+$"  # `-1` of 10x and the like
 MODALITY_SUFFIX = re.compile(r"[-_.:#](?:rna|gex|atac|peaks)$", re.IGNORECASE)
 DASHED = re.compile(r"^(.+)-(\d+)-(\d+)$")
 COLON = re.compile(r"^(.+):(\d+)-(\d+)$")
@@ -36,6 +37,7 @@ def read_rna(path: Path | str, genes: pd.DataFrame | None) -> ad.AnnData:
     empty and chromosome `unknown`. `obs` keeps cell_type and batch.
     """
     loaded = _load(path, "rna", GENE_FEATURES)
+    _check_unique(loaded.obs_names, path)
     var = _gene_columns(loaded.var, genes)
     logger.info(
         "%s: %d cells × %d genes, %d of them on unknown chromosomes",
@@ -51,6 +53,7 @@ def read_atac(path: Path | str) -> ad.AnnData:
     convention the file follows (`peak_regions`). Formats as for `read_rna`, modality `atac`.
     """
     loaded = _load(path, "atac", PEAK_FEATURES)
+    _check_unique(loaded.obs_names, path)
     regions = peak_regions(loaded.var, path)
     var = regions_as_var(regions)
     if not var.index.is_unique:
@@ -69,10 +72,7 @@ def pair(rna: ad.AnnData, atac: ad.AnnData, *, where: str) -> tuple[ad.AnnData, 
     """
     rna, atac = _without_suffix(rna), _without_suffix(atac)
     for name, part in (("RNA", rna), ("ATAC", atac)):
-        if not part.obs_names.is_unique:
-            repeated = part.obs_names[part.obs_names.duplicated()]
-            message = f"{where}: {len(repeated)} {name} barcodes repeat (first: {repeated[0]})"
-            raise DataError(message)
+        _check_unique(part.obs_names, f"{where}, {name}")
     only_rna = rna.obs_names.difference(atac.obs_names, sort=False)
     only_atac = atac.obs_names.difference(rna.obs_names, sort=False)
     if len(only_rna) or len(only_atac):
@@ -83,7 +83,7 @@ def pair(rna: ad.AnnData, atac: ad.AnnData, *, where: str) -> tuple[ad.AnnData, 
         ]
         message = (
             f"{where}: barcodes of RNA ({rna.n_obs:,}) and ATAC ({atac.n_obs:,}) differ:"
-            f" {', '.join(examples)}. Both files must hold the same cells, named alike."
+            f" {', '.join(examples)}. {_advice(rna.obs_names, atac.obs_names)}"
         )
         raise DataError(message)
     if not rna.obs_names.equals(atac.obs_names):
@@ -92,6 +92,32 @@ def pair(rna: ad.AnnData, atac: ad.AnnData, *, where: str) -> tuple[ad.AnnData, 
     for column in atac.obs.columns.difference(rna.obs.columns):
         rna.obs[column] = atac.obs[column]
     return rna, atac
+
+
+def _advice(rna: pd.Index, atac: pd.Index) -> str:
+    """Return what to do about barcodes that differ, by how they do."""
+    if len(rna.intersection(atac)):
+        return "Keep the cells that both have, in both files."
+    bare_rna, bare_atac = (names.str.replace(SUFFIX, "", regex=True) for names in (rna, atac))
+    if len(bare_rna.intersection(bare_atac)):
+        return (
+            f"They agree without the numbers at their ends ({rna[0]}, {atac[0]}): name them alike"
+            " in both files."
+        )
+    return (
+        "No barcode is in both. Both files must hold the same cells, named alike; raw 10x ATAC"
+        " barcodes are translated to GEX by the lines of the two whitelists."
+    )
+
+
+def _check_unique(barcodes: pd.Index, where: Path | str) -> None:
+    if not barcodes.is_unique:
+        repeated = barcodes[barcodes.duplicated()]
+        message = (
+            f"{where}: {len(repeated):,} of {len(barcodes):,} barcodes repeat (first:"
+            f" {repeated[0]}). Are these several samples? Give each its own file."
+        )
+        raise DataError(message)
 
 
 def peak_regions(var: pd.DataFrame, where: Path | str) -> pd.DataFrame:
@@ -147,7 +173,7 @@ def _load(path: Path | str, modality: str, features: tuple[str, ...]) -> ad.AnnD
     """Return the modality of any supported file, its features of the given types only."""
     path = Path(path)
     if not path.exists():
-        message = f"{path} does not exist"
+        message = f"{path} does not exist. Check the path."
         raise DataError(message)
     read: dict[str, Callable[[Path], ad.AnnData]] = {
         ".h5": read_tenx_h5,
@@ -156,7 +182,10 @@ def _load(path: Path | str, modality: str, features: tuple[str, ...]) -> ad.AnnD
     }
     reader = read_tenx_folder if path.is_dir() else read.get(path.suffix)
     if reader is None:
-        message = f"{path}: counts are read from .h5 (10x), .h5ad, .h5mu or a 10x folder"
+        message = (
+            f"{path}: counts are read from .h5 (10x), .h5ad, .h5mu or a 10x folder, by the suffix."
+            " Convert it to one of these."
+        )
         raise DataError(message)
     try:
         loaded = reader(path)
@@ -171,7 +200,10 @@ def _load(path: Path | str, modality: str, features: tuple[str, ...]) -> ad.AnnD
             raise DataError(message)
         loaded = loaded if wanted.all() else loaded[:, wanted].copy()
     if 0 in loaded.shape:
-        message = f"{path} holds {loaded.n_obs} cells × {loaded.n_vars} features: nothing to use"
+        message = (
+            f"{path} holds {loaded.n_obs} cells × {loaded.n_vars} features: nothing to use. Check"
+            " how it was made."
+        )
         raise DataError(message)
     return loaded
 
@@ -202,6 +234,10 @@ def _integer_counts(loaded: ad.AnnData, path: Path | str) -> sparse.csr_matrix:
             counts = matrix.astype(np.int32)
             counts.sum_duplicates()
             counts.eliminate_zeros()
+            if not counts.nnz:
+                n_cells, n_features = matrix.shape
+                message = f"{path}: all of {n_cells:,} × {n_features:,} counts are 0. Remake it."
+                raise DataError(message)
             return counts
     message = (
         f'{path} holds no integer counts in layers["counts"], X or raw.X (normalised already?).'

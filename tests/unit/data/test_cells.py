@@ -45,6 +45,11 @@ def test_too_few_cells_name_the_option_and_that_it_departs():
     check_clusterable(cells(12), CONFIG.model_copy(update={"small_samples": True}))
 
 
+def test_three_cells_are_too_few_at_all():
+    with pytest.raises(DataError, match="3 cells are too few to cluster, even with small_samples"):
+        check_clusterable(cells(3), CONFIG.model_copy(update={"small_samples": True}))
+
+
 def test_fewer_cells_than_components_are_told(caplog):
     check_clusterable(cells(5), CONFIG.model_copy(update={"small_samples": True}))
     assert "sample s1: 5 cells give at most 4 components, not n_pcs: 5" in caplog.text

@@ -201,8 +201,31 @@ def test_pairs_of_different_cells_are_refused():
         pair(counts(), counts(cells=("x", "w")), where="sample s1")
     assert "sample s1: barcodes of RNA (2) and ATAC (2) differ" in str(error.value)
     assert "1 are in RNA only (first: y), 1 are in ATAC only (first: w)" in str(error.value)
-    with pytest.raises(DataError, match="1 RNA barcodes repeat"):
+    assert "Keep the cells that both have" in str(error.value)
+    with pytest.raises(DataError, match=r"sample s1, RNA: 1 of 2 barcodes repeat \(first: x\)"):
         pair(counts(cells=("x", "x")), counts(), where="sample s1")
+
+
+@pytest.mark.parametrize(
+    ("cells", "advice"),
+    [
+        (("x-1", "y-1"), r"agree without the numbers at their ends \(x, x-1\)"),
+        (("w", "v"), r"No barcode is in both.* translated to GEX"),
+    ],
+)
+def test_barcodes_that_never_agree_are_advised(cells, advice):
+    with pytest.raises(DataError, match=advice):
+        pair(counts(), counts(cells=cells), where="sample s1")
+
+
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+def test_repeated_barcodes_and_empty_counts_are_refused(tmp_path):
+    counts(cells=("x", "x")).write_h5ad(tmp_path / "a.h5ad")
+    with pytest.raises(DataError, match=r"a\.h5ad: 1 of 2 barcodes repeat .* several samples"):
+        read_rna(tmp_path / "a.h5ad", None)
+    counts([[0, 0], [0, 0]], features=("chr1:1-5", "chr2:1-5")).write_h5ad(tmp_path / "b.h5ad")
+    with pytest.raises(DataError, match=r"b\.h5ad: all of 2 × 2 counts are 0"):
+        read_atac(tmp_path / "b.h5ad")
 
 
 @pytest.fixture
