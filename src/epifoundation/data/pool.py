@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
 
 import numpy as np
-import polars as pl
 
 from epifoundation.data.fragments import FragmentChunk, read_fragments
 from epifoundation.data.regions import Array
-from epifoundation.data.starts import StartCounts
+from epifoundation.data.starts import StartCounts, bed_lines
 from epifoundation.errors import DataError, DiskFullError
 
 logger = logging.getLogger(__name__)
@@ -47,7 +45,7 @@ class Pool:
         with room_in(target.parent), target.open("wb") as handle:
             for chromosome in self.starts.chromosomes:
                 for start in self.starts.positions(chromosome, cap):
-                    _write_lines(chromosome, start, handle)
+                    handle.write(bed_lines(chromosome, start).data)
         return n_tags
 
     def _line_bytes(self) -> int:
@@ -174,7 +172,7 @@ class _Spill:
                     of_one = start[code == present]
                     starts.add(chromosomes[present], of_one)
                     if cap is None:
-                        _write_lines(chromosomes[present], of_one, handle)
+                        handle.write(bed_lines(chromosomes[present], of_one).data)
         self.path.unlink()
         files = () if cap else (str(bed),)
         return Pool(starts, self.seen.n_fragments, self.seen.tag_size, files)
@@ -261,12 +259,6 @@ def _warn_of_copies(fragments: Sequence[Path | str], of_files: Sequence[_Seen]) 
                 "%s and %s hold the same fragments: is one sample in the pool twice?",
                 *(fragments[i], fragments[j]),
             )
-
-
-def _write_lines(chromosome: str, start: Array, handle: BinaryIO) -> None:
-    columns = {"chrom": pl.repeat(chromosome, len(start), eager=True)}
-    table = pl.DataFrame({**columns, "start": start, "end": start + 1})
-    table.write_csv(handle, include_header=False, separator="\t")
 
 
 @contextmanager

@@ -117,6 +117,40 @@ class StartCounts:
         return total
 
 
+def bed_lines(chromosome: str, start: Positions) -> Bytes:
+    """Return lines of BED: chromosome, start, start + 1."""
+    name = np.frombuffer(f"{chromosome}\t".encode(), dtype=np.uint8)
+    longest = len(name) + 2 * len(str(np.iinfo(np.int32).max)) + 2
+    lines = np.empty(len(start) * longest, dtype=np.uint8)
+    return lines[: _write_lines(name, start, lines)]
+
+
+@_compiled
+def _write_lines(name: Bytes, start: Positions, lines: Bytes) -> int:
+    at = 0
+    for i in range(len(start)):
+        lines[at : at + len(name)] = name
+        at = _write_number(start[i], lines, at + len(name))
+        lines[at] = 9  # tab
+        at = _write_number(start[i] + 1, lines, at + 1)
+        lines[at] = 10  # newline
+        at += 1
+    return at
+
+
+@_compiled
+def _write_number(number: int, lines: Bytes, at: int) -> int:
+    n_digits = 1
+    bound = 10
+    while number >= bound:
+        n_digits += 1
+        bound *= 10
+    for place in range(at + n_digits - 1, at - 1, -1):
+        lines[place] = 48 + number % 10
+        number //= 10
+    return at + n_digits
+
+
 @_compiled
 def _mark(bits: Bytes, start: Positions) -> None:
     for i in range(len(start)):

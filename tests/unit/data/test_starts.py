@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from epifoundation.data import starts as starts_module
-from epifoundation.data.starts import StartCounts
+from epifoundation.data.starts import StartCounts, bed_lines
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +63,10 @@ def test_counts_come_back_from_where_they_were_set_aside(drawn, tmp_path):
         assert counts.n_kept(1) == 0
     assert (counts.n_kept(1), counts.last("a"), counts.n_positions("b")) == before
     assert not list(tmp_path.iterdir())
+
+
+def test_lines_hold_every_number_of_digits():
+    start = np.array([0, 9, 10, 99, 100, 248_956_421, 2**31 - 2], dtype=np.int32)
+    expected = "".join(f"chrX\t{s}\t{s + 1}\n" for s in start.tolist())
+    assert bytes(bed_lines("chrX", start)) == expected.encode()
+    assert len(bed_lines("chrX", start[:0])) == 0
