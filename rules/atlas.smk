@@ -107,6 +107,37 @@ rule tokenize_cells:
         "../workflow_scripts/tokenize_cells.py"
 
 
+rule write_cellxgene:
+    """Write the RNA of a data set with ontology terms, by the rules of CELLxGENE."""
+    input:
+        mdata=f"{R}/atlas/{{atlas}}/{{dataset}}.h5mu",
+        sample_terms=local_or_url(cfg.cellxgene.sample_terms),
+        genes=local_or_url(cfg.cellxgene.genes),
+    output:
+        cells=f"{R}/atlas/{{atlas}}/{{dataset}}.cellxgene.h5ad",
+    log:
+        f"{R}/logs/write_cellxgene/{{atlas}}.{{dataset}}.log",
+    benchmark:
+        f"{R}/benchmarks/write_cellxgene/{{atlas}}.{{dataset}}.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000, 0.05),
+        runtime=60,
+    params:
+        title=lambda wildcards: f"{wildcards.atlas} {wildcards.dataset}",
+        code=code_of(
+            "data/cellxgene.py",
+            "data/csr_files.py",
+            "data/expression.py",
+            "data/multiome_rows.py",
+            "data/streamed_pca.py",
+        ),
+    script:
+        "../workflow_scripts/write_cellxgene.py"
+
+
 rule split:
     """Divide the cells of a data set into train, validation and test."""
     input:
@@ -126,6 +157,16 @@ rule split:
         code=code_of("contracts.py", "data/splits.py"),
     script:
         "../workflow_scripts/split.py"
+
+
+rule cellxgene:
+    """Every data set as CELLxGENE takes it; simulated genes it does not."""
+    input:
+        [
+            f"{R}/atlas/{atlas}/{dataset}.cellxgene.h5ad"
+            for atlas in sheet.atlases()
+            for dataset in sheet.datasets(atlas)
+        ],
 
 
 rule miniatlas:

@@ -168,6 +168,17 @@ class AtlasConfig(Section):
         return self
 
 
+class CellxgeneConfig(Section):
+    """What the CELLxGENE files say beyond the sample sheet."""
+
+    sample_terms: str | None = Field(
+        description="TSV: sample, and columns of the schema (disease_ontology_term_id …)."
+    )
+    genes: str | None = Field(
+        description="CSV whose first column lists the Ensembl ids CELLxGENE takes; null: all."
+    )
+
+
 class ModelConfig(Section):
     """The network (paper section 3.3, Table 5)."""
 
@@ -326,6 +337,7 @@ class Config(Section):
     cluster: ClusterConfig
     labels: LabelConfig
     atlas: AtlasConfig
+    cellxgene: CellxgeneConfig
     model: ModelConfig
     pretrain: TrainConfig
     finetune_cell_type: FinetuneConfig
