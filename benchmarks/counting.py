@@ -11,8 +11,6 @@ and `--ways` choose; results are added to the output, so that long sizes can be 
 import argparse
 import json
 import os
-import platform
-import resource
 import subprocess
 import sys
 import time

@@ -30,7 +30,13 @@ class Add(Protocol):
 
 def add_cells(command: argparse.ArgumentParser) -> None:
     """Add the fragments, the barcodes and the output that counting commands need."""
-    command.add_argument("--fragments", type=Path, required=True, help="fragments.tsv.gz")
+    command.add_argument(
+        "--fragments",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="one or many fragments.tsv.gz of the same barcodes, counted as one pool",
+    )
     command.add_argument("--barcodes", type=Path, required=True, help="one barcode a line")
     command.add_argument("--output", type=Path, required=True, help="file to write")
 

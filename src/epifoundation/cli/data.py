@@ -44,7 +44,14 @@ def add_commands(add: Add) -> None:
     one = add("count", count, "--fragments f.tsv.gz --peaks p.bed --barcodes b.txt --output m.h5ad")
     add_cells(one)
     one.add_argument("--peaks", type=Path, required=True, help="BED of peaks")
-    one.add_argument("--keep-absent", action="store_true", help="keep peaks off the fragments")
+    one.add_argument(
+        "--keep-absent",
+        action="store_true",
+        help="keep peaks on chromosomes without fragments, as zeros (default: dropped)",
+    )
+    one.add_argument(
+        "--chrom-sizes", type=Path, help="names and lengths (or .fai), checked against"
+    )
 
     one = add("qc", qc, "--fragments f.tsv.gz --annotation g.gtf --barcodes b.txt --output qc.tsv")
     add_cells(one)
@@ -113,13 +120,17 @@ def count(args: Arguments) -> None:
     """Count each barcode's fragments in each peak, as Signac's FeatureMatrix does."""
     from epifoundation.data.cells import write_counts
     from epifoundation.data.fragments import count_fragments_in_peaks
-    from epifoundation.data.regions import read_bed
+    from epifoundation.data.intervals import read_chrom_sizes
+    from epifoundation.data.peak_files import read_peaks
 
+    sizes = read_chrom_sizes(args.chrom_sizes) if args.chrom_sizes else None
     counts = count_fragments_in_peaks(
         args.fragments,
-        read_bed(args.peaks),
+        read_peaks(args.peaks, chromosome_sizes=sizes),
         lines_of(args.barcodes),
         keep_absent=args.keep_absent,
+        threads=args.threads,
+        chromosome_sizes=sizes,
     )
     write_counts(counts, args.output)
 
@@ -140,6 +151,7 @@ def qc(args: Arguments) -> None:
         mitochondrial=args.mitochondrial or paper_values("reference")["mitochondrial"],
         nucleosome_lines=args.nucleosome_lines,
         tss=args.tss,
+        threads=args.threads,
     )
     with whole(args.output) as partial:
         metrics.to_csv(partial, sep="\t", index=False)
@@ -150,5 +162,7 @@ def gene_activity(args: Arguments) -> None:
     from epifoundation.data import gene_activity as activity
     from epifoundation.data.cells import write_counts
 
-    counts = activity.gene_activity(args.fragments, args.annotation, lines_of(args.barcodes))
+    counts = activity.gene_activity(
+        args.fragments, args.annotation, lines_of(args.barcodes), threads=args.threads
+    )
     write_counts(activity.log_normalized(counts) if args.normalize else counts, args.output)

@@ -93,9 +93,9 @@ def bad_lines(path: Path, line: bytes, n_bad: int, first: int) -> DataError:
     """Return the error of lines that are no fragments; `first` counts from 1."""
     shown = line.split(b"\n", 1)[0][:80].decode(errors="backslashreplace")
     return DataError(
-        f"{path}: line {first:,} is not a fragment ({n_bad:,} such lines so far): {shown!r}. Expected"
-        " the fields of the first line, whole numbers as start and end. The file is damaged or cut"
-        " off, or numbers were written as 1e+05: remake it."
+        f"{path}: line {first:,} is not a fragment ({n_bad:,} such lines so far): {shown!r}."
+        " Expected the fields of the first line, whole numbers as start and end. The file is"
+        " damaged or cut off, or numbers were written as 1e+05: remake it."
     )
 
 
@@ -208,11 +208,11 @@ def check_index(path: Path, chromosomes: Collection[str]) -> None:
 
 
 def _indexed_chromosomes(path: Path, index: Path) -> list[str] | None:
-    level = pysam.set_verbosity(0)  # type: ignore[attr-defined]
+    level = pysam.set_verbosity(0)
     try:
         with pysam.TabixFile(str(path), index=str(index)) as tabix:
             return list(tabix.contigs)
     except (OSError, ValueError):
         return None
     finally:
-        pysam.set_verbosity(level)  # type: ignore[attr-defined]
+        pysam.set_verbosity(level)

@@ -1,6 +1,7 @@
 """Fragment files, read in chunks of integers."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -173,9 +174,10 @@ class _Reader:
             self._within.report(where)
 
     def _first_fields(self, block: bytes, path: Path) -> int:
-        line = next((x for x in block.splitlines() if x and not x.startswith(b"#")), b"")
-        if not line:
+        found = re.search(rb"^[^#\s].*$", block, re.MULTILINE)
+        if found is None:
             return 0
+        line = found[0]
         n_fields = count_fields(line, path)
         self._example = line.split(b"\t")[3].decode(errors="backslashreplace")
         return n_fields

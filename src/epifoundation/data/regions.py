@@ -1,5 +1,7 @@
 """Regions of the genome as arrays: which of them a fragment overlaps, counts per barcode."""
 
+import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from epifoundation.errors import DataError
 
 Array = npt.NDArray[Any]
 PENDING_PAIRS = 2**22
+NO_REGION = re.compile(r"#|track\b|browser\b|\s*$")
 
 
 class RegionIndex:
@@ -27,8 +30,9 @@ class RegionIndex:
         chromosome = regions["chrom"].to_numpy(dtype=object)
         start = regions["start"].to_numpy(dtype=np.int64)
         end = regions["end"].to_numpy(dtype=np.int64)
-        for name in pd.unique(chromosome):
-            rows = np.flatnonzero(chromosome == name)
+        codes, names = pd.factorize(chromosome)
+        for code, name in enumerate(names):
+            rows = np.flatnonzero(codes == code)
             rows = rows[np.argsort(start[rows], kind="stable")]
             furthest = np.maximum.accumulate(end[rows])
             self._by_chromosome[str(name)] = (rows, start[rows], end[rows], furthest)
@@ -107,20 +111,21 @@ def read_bed(path: Path | str) -> pd.DataFrame:
     """
     try:
         with open_bytes(path) as handle:
-            lines = pd.Series(handle.read().decode().splitlines(), dtype=object)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        message = f"{path} cannot be read as BED ({error})"
+            text = handle.read().decode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        message = f"{path} cannot be read as BED ({error}). Fetch or remake it."
         raise DataError(message) from error
-    lines = lines[~lines.str.match(r"#|track\b|browser\b|\s*$").astype(bool)]
-    parts = lines.str.split("\t", expand=True).reindex(columns=range(4))
-    start = pd.to_numeric(parts[1], errors="coerce")
-    end = pd.to_numeric(parts[2], errors="coerce")
-    wrong = ~((start >= 0) & (end > start))
+    lines = [line for line in text.splitlines() if not NO_REGION.match(line)]
+    parts = [(*line.split("\t", 4), "", "", "", "")[:4] for line in lines]
+    table = pd.DataFrame(parts, columns=["chrom", "start", "end", "name"], dtype=object)
+    start = pd.to_numeric(table["start"], errors="coerce")
+    end = pd.to_numeric(table["end"], errors="coerce")
+    wrong = ~((start >= 0) & (end > start) & (start % 1 == 0) & (end % 1 == 0)).to_numpy()
     if wrong.any():
         message = (
             f"{path}: {wrong.sum():,} of {len(lines):,} lines are not regions with"
-            f" 0 <= start < end (first: {lines[wrong].iloc[0][:80]!r})"
+            f" 0 <= start < end (first: {lines[int(wrong.argmax())][:80]!r}). Expected chrom,"
+            " start, end separated by tabs: mend or remove these lines."
         )
         raise DataError(message)
-    table = {"chrom": parts[0], "start": start.astype(np.int64), "end": end.astype(np.int64)}
-    return pd.DataFrame({**table, "name": parts[3].fillna("")}).reset_index(drop=True)
+    return table.assign(start=start.astype(np.int64), end=end.astype(np.int64))
