@@ -89,7 +89,8 @@ else:
             standard_chromosomes=cfg.reference.standard_chromosomes,
             code=code_of(
                 *PEAK_CODE,
-                "data/fragments.py",
+                "data/fragment_lines.py",
+                "data/fragment_reader.py",
                 "data/groups.py",
                 "data/macs.py",
                 "data/pool.py",

@@ -14,7 +14,8 @@ from threading import Lock
 
 import numpy as np
 
-from epifoundation.data.fragments import FragmentChunk, read_fragments
+from epifoundation.data.fragment_checks import distinct_files, naming_hint
+from epifoundation.data.fragment_reader import FragmentChunk, read_fragments
 from epifoundation.data.regions import Array
 from epifoundation.data.starts import StartCounts, bed_lines
 from epifoundation.errors import DataError, DiskFullError
@@ -222,14 +223,7 @@ def check_files(fragments: Sequence[Path | str]) -> None:
     if not fragments:
         message = "there is no fragments file to call peaks on: no sample of the pool has fragments"
         raise DataError(message)
-    paths = [str(Path(path).resolve()) for path in fragments]
-    repeated = sorted({path for path in paths if paths.count(path) > 1})
-    if repeated:
-        message = (
-            f"{len(repeated)} fragment files are in the pool more than once (first: {repeated[0]}):"
-            " its fragments would count as those of several samples. Name each file once."
-        )
-        raise DataError(message)
+    distinct_files(fragments)
 
 
 def _check_names(path: Path | str, counted: Mapping[str, int], standard: Sequence[str]) -> None:
@@ -244,10 +238,11 @@ def _check_names(path: Path | str, counted: Mapping[str, int], standard: Sequenc
         f"{path}: {n_off:,} of {total:,} fragments are on chromosomes that are not in"
         f" reference.standard_chromosomes (most on {most!r}, expected names like {standard[0]!r})"
     )
+    hint = naming_hint(most, standard) or ". Add them there"
     if n_off < total:
-        logger.warning("%s: no peak is kept there", what)
+        logger.warning("%s: no peak is kept there%s", what, hint)
         return
-    message = f"{what}: it would add nothing to the peaks. Rename its chromosomes, or leave it out."
+    message = f"{what}: it would add nothing to the peaks{hint}, or leave it out."
     raise DataError(message)
 
 
