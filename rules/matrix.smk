@@ -131,6 +131,8 @@ rule count:
         mitochondrial=cfg.reference.mitochondrial,
         code=code_of(
             "data/annotation.py",
+            "data/fragment_lines.py",
+            "data/fragment_reader.py",
             "data/fragments.py",
             "data/imports.py",
             "data/qc.py",

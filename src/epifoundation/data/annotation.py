@@ -139,7 +139,13 @@ def _gtf_rows(text: bytes, path: Path | str) -> pl.DataFrame:
             schema_overrides={"start": pl.Int64, "end": pl.Int64, "chrom": pl.String},
         )
     except (pl.exceptions.PolarsError, IndexError) as error:
-        message = f"{path} cannot be read as GTF ({str(error).splitlines()[0]})"
+        lines = (line for line in text.splitlines() if line and not line.startswith(b"#"))
+        first = next(lines, b"")[:60].decode(errors="backslashreplace")
+        message = (
+            f"{path} cannot be read as GTF: nine fields separated by tabs, start and end as whole"
+            f" numbers, are expected, its first line is {first!r}"
+            f" ({str(error).splitlines()[0]}). Give the annotation of the genome."
+        )
         raise DataError(message) from error
     attributes = pl.col("attributes")
     rows = table.with_columns(

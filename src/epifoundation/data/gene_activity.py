@@ -9,7 +9,8 @@ import pandas as pd
 
 from epifoundation.data.annotation import protein_coding, read_genes
 from epifoundation.data.expression import log_normalize
-from epifoundation.data.fragments import RegionCounter, read_fragments
+from epifoundation.data.fragment_reader import Fragments, read_fragments
+from epifoundation.data.fragments import RegionCounter
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ MAX_WIDTH_BP = 500_000  # Signac GeneActivity: max.width, before extension
 
 
 def gene_activity(
-    fragments: Path | str, annotation: Path | str, barcodes: Sequence[str]
+    fragments: Fragments, annotation: Path | str, barcodes: Sequence[str], *, threads: int = 1
 ) -> ad.AnnData:
     """Return integer counts of barcodes × protein-coding genes, not normalised.
 
@@ -30,7 +31,7 @@ def gene_activity(
     """
     regions = activity_regions(read_genes(annotation), annotation)
     counter = RegionCounter(regions, n_barcodes=len(barcodes))
-    for chunk in read_fragments(fragments, barcodes):
+    for chunk in read_fragments(fragments, barcodes, threads=threads):
         counter.add(chunk)
     var = regions.set_index("gene_name").rename_axis(None)
     return counter.named(fragments, barcodes, var, keep_absent=False)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import anndata as ad
@@ -10,7 +9,13 @@ import numpy as np
 import pandas as pd
 
 from epifoundation.data.annotation import protein_coding
-from epifoundation.data.fragments import FragmentChunk, RegionCounter, read_fragments
+from epifoundation.data.fragment_reader import (
+    FragmentChunk,
+    Fragments,
+    names_of,
+    read_fragments,
+)
+from epifoundation.data.fragments import RegionCounter
 from epifoundation.data.regions import Array, regions_as_var
 from epifoundation.data.tss import TssCounter
 from epifoundation.data.windows import WindowIndex
@@ -27,13 +32,14 @@ TSS_COLUMNS = {"fast": "tss_enrichment", "slow": "tss_enrichment_slow"}
 
 
 def count_and_measure(
-    fragments: Path | str,
+    fragments: Fragments,
     peaks: pd.DataFrame,
     rna: ad.AnnData,
     genes: pd.DataFrame | None,
     blacklist: pd.DataFrame,
     *,
     mitochondrial: str,
+    threads: int = 1,
 ) -> tuple[ad.AnnData, pd.DataFrame]:
     """Return counts of the barcodes of `rna` × all peaks, and contracts.BARCODE_METRICS of them.
 
@@ -47,10 +53,10 @@ def count_and_measure(
     measured = FragmentMetrics(
         genes, n_barcodes=len(barcodes), blacklist=blacklist, mitochondrial=mitochondrial
     )
-    for chunk in read_fragments(fragments, barcodes):
+    for chunk in read_fragments(fragments, barcodes, threads=threads):
         in_peaks.add(chunk)
         measured.add(chunk)
-    measured.check_chromosomes(fragments)
+    measured.check_chromosomes(names_of(fragments))
     counts = in_peaks.named(fragments, barcodes, regions_as_var(peaks), keep_absent=True)
     n_in_peaks = row_sums(counts)
     metrics = measured.table(barcodes).assign(
@@ -61,7 +67,7 @@ def count_and_measure(
 
 
 def measure_fragments(
-    fragments: Path | str,
+    fragments: Fragments,
     genes: pd.DataFrame,
     barcodes: Sequence[str],
     *,
@@ -70,21 +76,23 @@ def measure_fragments(
     mitochondrial: str | None = None,
     nucleosome_lines: Literal["all", "signac"] = "all",
     tss: Literal["fast", "slow"] = "fast",
+    threads: int = 1,
 ) -> pd.DataFrame:
     """Return barcode, n_fragments, nucleosome_signal, tss_enrichment, and the fractions asked for.
 
-    For barcodes without RNA counts; rows follow `barcodes`. frac_in_peaks, frac_in_blacklist and
-    frac_fragments_mitochondrial come with `peaks`, `blacklist` and `mitochondrial`.
+    For barcodes without RNA counts; rows follow `barcodes`; several files count as one.
+    frac_in_peaks, frac_in_blacklist and frac_fragments_mitochondrial come with `peaks`, `blacklist`
+    and `mitochondrial`.
     """
     measured = FragmentMetrics(
         genes, n_barcodes=len(barcodes), blacklist=blacklist, mitochondrial=mitochondrial
     )
     in_peaks = None if peaks is None else RegionCounter(peaks, n_barcodes=len(barcodes))
-    for chunk in read_fragments(fragments, barcodes):
+    for chunk in read_fragments(fragments, barcodes, threads=threads):
         measured.add(chunk)
         if in_peaks is not None:
             in_peaks.add(chunk)
-    measured.check_chromosomes(fragments)
+    measured.check_chromosomes(names_of(fragments))
     table = measured.table(barcodes)
     chosen = table[["barcode", "n_fragments"]].assign(
         nucleosome_signal=table[NUCLEOSOME_COLUMNS[nucleosome_lines]],
@@ -159,7 +167,7 @@ class FragmentMetrics:
             counts = np.bincount(code[:n_known], minlength=len(self._lengths))
         self._first_lengths += counts
 
-    def check_chromosomes(self, where: Path | str) -> None:
+    def check_chromosomes(self, where: str) -> None:
         """Raise DataError if TSSs and fragments have no chromosome in common; warn if regions."""
         if self._tss is not None:
             self._tss.check_chromosomes(self._seen, where)

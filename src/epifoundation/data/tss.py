@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from epifoundation.data.fragments import FragmentChunk
+from epifoundation.data.fragment_checks import naming_hint
+from epifoundation.data.fragment_reader import FragmentChunk
 from epifoundation.data.regions import Array
 from epifoundation.data.windows import WindowIndex
 from epifoundation.errors import DataError
@@ -73,25 +73,24 @@ class TssCounter:
             counts = np.bincount(row + code, minlength=self._counts.size)
             self._counts += counts.reshape(self._counts.shape)
 
-    def check_chromosomes(self, seen: Collection[str], where: Path | str) -> None:
+    def check_chromosomes(self, seen: Collection[str], where: str) -> None:
         """Raise DataError if no TSS is on a chromosome of the fragments; warn if some are not."""
         present = self._tss["chrom"].isin(list(seen))
-        n_absent = len(present) - int(present.sum())
-        if len(present) and present.any():
-            if n_absent:
-                logger.warning(
-                    "%s: %s of %s TSSs are on chromosomes without fragments (first: %s)",
-                    *(where, f"{n_absent:,}", f"{len(present):,}"),
-                    self._tss["chrom"][~present].iloc[0],
-                )
-            return
-        example = self._tss["chrom"].iloc[0] if len(present) else "none"
-        message = (
-            f"{where}: none of the {len(present):,} TSSs of the annotation is on a chromosome of"
-            f" the fragments (annotation: {example}, fragments: {min(seen, default='none')}). Take"
-            " the annotation of the same genome, with chromosomes named alike."
-        )
-        raise DataError(message)
+        absent = self._tss["chrom"][~present]
+        hint = next((hint for hint in (naming_hint(n, seen) for n in absent.unique()) if hint), "")
+        if not present.any():
+            example = absent.iloc[0] if len(absent) else "none"
+            message = (
+                f"{where}: none of the {len(present):,} TSSs of the annotation is on a chromosome"
+                f" of the fragments (TSSs on {example}, fragments on {min(seen, default='none')})"
+                f"{hint}. Are both of the same genome, named alike?"
+            )
+            raise DataError(message)
+        if len(absent):
+            logger.warning(
+                "%s: %s of %s TSSs are on chromosomes without fragments (first: %s)%s",
+                *(where, f"{len(absent):,}", f"{len(present):,}", absent.iloc[0], hint),
+            )
 
     def enrichment(self) -> tuple[Array, Array]:
         """Return the fast and the slow score: cuts per base around TSSs over those beside them.

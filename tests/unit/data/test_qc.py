@@ -158,13 +158,13 @@ def test_the_order_of_the_file_does_not_matter(around_tss, tmp_path):
 def test_another_naming_of_chromosomes_is_refused(around_tss, caplog):
     path, _, annotation, barcodes = around_tss
     ensembl = annotation.assign(chrom=annotation["chrom"].str.removeprefix("chr"))
-    with pytest.raises(
-        DataError, match=r"none of the 4 TSSs .* \(annotation: 1, fragments: chr1\)"
-    ):
+    with pytest.raises(DataError, match=r"none of the 4 TSSs .* \(TSSs on 1, fragments on chr1\)"):
         measure_fragments(path, ensembl, barcodes)
     some = annotation.assign(chrom=["chr1", "1", "chr1", "chrM", "chr1"])
     measure_fragments(path, some, barcodes)
-    assert "1 of 3 TSSs are on chromosomes without fragments (first: 1)" in caplog.text
+    assert (
+        "1 of 3 TSSs are on chromosomes without fragments (first: 1). The other file" in caplog.text
+    )
 
 
 def test_signac_reads_the_first_lines_of_the_file_only(tmp_path):
