@@ -1,8 +1,11 @@
 """The peak set of an atlas, called on its fragments by MACS2 or MACS3; and what was removed."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +17,8 @@ from epifoundation.data.macs import BED_COLUMNS, find_caller, largest_duplicates
 from epifoundation.data.pool import (
     Pool,
     check_files,
+    grouped_fragments,
     pool_fragments,
-    pool_groups,
     room_in,
     temporary_folder,
 )
@@ -83,19 +86,29 @@ def call_peaks(
     `reduce` does. Then peaks off the standard chromosomes and peaks that touch `blacklist`
     (0-based, half-open) go; the rest is cut at the chromosome ends, where `chrom_sizes` are given,
     and ordered by `standard_chromosomes` and start: chrom, start, end (0-based, half-open), name
-    (`chrom:start-end`), score (the largest of those merged).
+    (`chrom:start-end`), score (the largest of those merged). `threads` files are read, or calls
+    made, at a time; the result does not depend on it.
     """
     program = find_caller(settings.caller)
     limits = PeakFilter(standard_chromosomes, blacklist, chrom_sizes)
-    calls, rows = [], []
-    for name, pool in _pools(fragments, settings, standard_chromosomes, names, groups, threads):
+
+    def call(name: str, load: Callable[[], Pool]) -> tuple[pd.DataFrame, Row]:
+        pool = load()
         called = _call(program, pool, settings)
         peaks, counts = limits.apply(called, name)
         measured: Row = {"n_fragments": pool.n_fragments, "tag_size_bp": pool.tag_size}
-        rows.append({"call": name, **measured, **counts, **limits.occupancy(pool, peaks)})
-        logger.info("%s", ", ".join(f"{key} {value}" for key, value in rows[-1].items()))
-        calls.append(called)
-    if settings.calls != "pooled":
+        row: Row = {"call": name, **measured, **counts, **limits.occupancy(pool, peaks)}
+        logger.info("%s", ", ".join(f"{key} {value}" for key, value in row.items()))
+        return called, row
+
+    with (
+        _parts(fragments, settings, standard_chromosomes, names, groups, threads) as parts,
+        ThreadPoolExecutor(max(1, threads)) as executor,
+    ):
+        calls, rows = map(list, zip(*executor.map(call, parts, parts.values()), strict=True))
+    if settings.calls == "pooled":
+        peaks, _ = limits.apply(calls[0], "pooled")
+    else:
         peaks, counts = limits.apply(merged(calls), "merged")
         rows.append(_of_all(rows, counts))
     _warn_where_saturated(rows, settings)
@@ -110,28 +123,30 @@ def write_peaks(peaks: pd.DataFrame, path: Path | str) -> None:
         peaks[BED_COLUMNS].to_csv(partial, sep="\t", header=False, index=False)
 
 
-def _pools(
+@contextmanager
+def _parts(
     fragments: Sequence[Path | str],
     settings: PeakConfig,
     standard: Sequence[str],
     names: Sequence[str] | None,
     groups: Sequence[Mapping[str, str]] | None,
     threads: int,
-) -> Iterator[tuple[str, Pool]]:
-    """Yield the name and the fragments of each call, one at a time in memory."""
+) -> Iterator[dict[str, Callable[[], Pool]]]:
+    """Yield for each call its name and what returns its fragments."""
     cap = _cap(settings)
+    pooling = partial(pool_fragments, cap=cap, standard_chromosomes=standard)
     if settings.calls == "cluster":
         if groups is None:
             message = "peaks.calls is cluster, but no table says which barcode is in which cluster"
             raise DataError(message)
-        yield from pool_groups(fragments, groups, cap=cap, standard_chromosomes=standard)
+        with grouped_fragments(fragments, groups, cap=cap, standard_chromosomes=standard) as parts:
+            yield parts
     elif settings.calls == "sample":
         check_files(fragments)
-        for name, path in zip(names or map(str, fragments), fragments, strict=True):
-            yield name, pool_fragments([path], cap=cap, standard_chromosomes=standard)
+        files = zip(names or map(str, fragments), fragments, strict=True)
+        yield {name: partial(pooling, [path]) for name, path in files}
     else:
-        pool = pool_fragments(fragments, cap=cap, standard_chromosomes=standard, threads=threads)
-        yield "pooled", pool
+        yield {"pooled": partial(pooling, fragments, threads=threads)}
 
 
 def _cap(settings: PeakConfig) -> int | None:

@@ -4,10 +4,11 @@ import errno
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from threading import Lock
@@ -90,19 +91,20 @@ def pool_fragments(
     return Pool(starts, n_fragments, of_files[0].tag_size, tuple(map(str, fragments)))
 
 
-def pool_groups(
+@contextmanager
+def grouped_fragments(
     fragments: Sequence[Path | str],
     groups: Sequence[Mapping[str, str]],
     *,
     cap: int | None,
     standard_chromosomes: Sequence[str],
-) -> Iterator[tuple[str, Pool]]:
-    """Yield each group's name and the pool of its barcodes' fragments, in order of the names.
+) -> Iterator[dict[str, Callable[[], Pool]]]:
+    """Yield for each group, in order of the names, what returns the pool of its fragments.
 
     `groups` has one mapping a file, from barcode to group; groups of the same name in several files
     are pooled in the order of the files, as Signac's SplitFragments does. Fragments are put by
-    group into a temporary folder first, 8 bytes each, so that one group at a time is in memory.
-    Only without a cap do pools have files: BED, in that folder, there until the next is asked for.
+    group into a temporary folder first, 8 bytes each, so that only groups at work are in memory.
+    Only without a cap do pools have files: BED, in that folder.
     """
     check_files(fragments)
     if len(groups) != len(fragments):
@@ -110,18 +112,17 @@ def pool_groups(
         raise DataError(message)
     names = sorted({name for by_barcode in groups for name in by_barcode.values()})
     with temporary_folder("groups-") as folder:
-        spilled = [_Spill(folder / f"{i}.bin") for i in range(len(names))]
+        spilled = {name: _Spill(folder / f"{i}.bin") for i, name in enumerate(names)}
         code_of: dict[str, int] = {}
         for path, by_barcode in zip(fragments, groups, strict=True):
-            counted = _split(path, by_barcode, dict(zip(names, spilled, strict=True)), code_of)
+            counted = _split(path, by_barcode, spilled, code_of)
             _check_names(path, counted, standard_chromosomes)
-        chromosomes = list(code_of)
-        for name, spill in zip(names, spilled, strict=True):
-            if spill.seen.n_fragments == 0:
+        for name in names:
+            if spilled[name].seen.n_fragments == 0:
                 logger.warning("group %s: none of its barcodes has a fragment", name)
-                continue
-            yield name, spill.pool(chromosomes, cap)
-            spill.path.with_suffix(".bed").unlink(missing_ok=True)
+                del spilled[name]
+        chromosomes = list(code_of)
+        yield {name: partial(spill.pool, chromosomes, cap) for name, spill in spilled.items()}
 
 
 class _Seen:

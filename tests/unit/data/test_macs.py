@@ -131,6 +131,7 @@ def test_calls_of_parts_are_the_union_of_the_plain_ones(files, tmp_path, calls):
         blacklist=NOTHING,
         names=["one", "two"],
         groups=[{"AA": "one"}, {"AA": "two"}] if calls == "cluster" else None,
+        threads=2,
     )
     plains = []
     for path in paths:
