@@ -2,75 +2,31 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from epifoundation.config import ModelConfig
 from epifoundation.data import vocabulary
-from epifoundation.model.attention import Segments, packed_attention
 from epifoundation.model.losses import cross_entropy, squared_error
 from epifoundation.model.network import N_SPECIAL, EpiFoundation, Sizes
 from epifoundation.model.packing import PackedCells, PackedGenes
 
-SIZES = Sizes(n_peaks=50, n_genes=30, n_chromosomes=3, n_batches=2, n_cell_types=4)
 CELLS = [[5, 9, 23, 40], [7], [4, 5, 6, 7, 8, 50, 53], [11, 12, 13]]
-
-
-def build(**changed: object) -> EpiFoundation:
-    torch.manual_seed(1)
-    config = ModelConfig(
-        n_layers=2,
-        n_heads=2,
-        d_model=16,
-        d_feedforward=32,
-        dropout=0.1,
-        max_peaks=50,
-        max_genes=20,
-        embedding_std=1.0,
-        initialisation="independent",
-        batch_norm="real",
-        pooling="cls",
-        depth_input="none",
-    )
-    options = {"heads": ("genes", "cell_types", "expression"), **changed}
-    network = EpiFoundation(
-        config,
-        SIZES,
-        peak_chromosomes=torch.cat([torch.arange(4), torch.arange(50) % 3 + 4]),
-        gene_chromosomes=torch.cat([torch.arange(4), torch.arange(30) % 3 + 4]),
-        **options,
-    )
-    for norm in (network.peak_batch_norm, network.gene_batch_norm):
-        norm.running_mean.normal_(0, 0.1)
-        norm.running_var.uniform_(0.5, 2)
-    return network.eval()
-
-
-def pack(cells: list[list[int]]) -> PackedCells:
-    tokens = [token for cell in cells for token in [vocabulary.CLS, *cell]]
-    lengths = [len(cell) + 1 for cell in cells]
-    return PackedCells(
-        token_ids=torch.tensor(tokens, dtype=torch.int32),
-        cu_seqlens=torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int32),
-        max_seqlen=max(lengths),
-        batch_ids=torch.arange(len(cells)) % 2,
-    )
 
 
 def test_special_tokens_are_those_of_the_vocabulary():
     assert vocabulary.N_SPECIAL == N_SPECIAL
 
 
-def test_packed_is_one_cell_at_a_time():
+def test_packed_is_one_cell_at_a_time(build, pack):
     network = build()
     together = network(pack(CELLS))
     alone = torch.cat([network(pack([cell])) for cell in CELLS])
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
 
 
-def test_order_of_peaks_does_not_matter():
+def test_order_of_peaks_does_not_matter(build, pack):
     network = build()
     reversed_cells = [cell[::-1] for cell in CELLS]
     torch.testing.assert_close(
@@ -78,7 +34,7 @@ def test_order_of_peaks_does_not_matter():
     )
 
 
-def test_cells_of_a_pack_do_not_see_each_other():
+def test_cells_of_a_pack_do_not_see_each_other(build, pack):
     network, cells = build(), pack(CELLS)
     read = {}
     network.peak_embedding.register_forward_hook(lambda *args: read.update(x=args[2]))
@@ -91,7 +47,7 @@ def test_cells_of_a_pack_do_not_see_each_other():
     assert per_token[end:].sum() == 0
 
 
-def test_cls_row_of_the_last_block_is_the_row_of_the_whole_block():
+def test_cls_row_of_the_last_block_is_the_row_of_the_whole_block(build, pack):
     network, cells = build(), pack(CELLS)
     x = torch.randn(cells.n_tokens, 16)
     block = network.blocks[-1]
@@ -99,23 +55,7 @@ def test_cls_row_of_the_last_block_is_the_row_of_the_whole_block():
     torch.testing.assert_close(block(x, cells, cls_only=True), every_row, atol=1e-6, rtol=0)
 
 
-def test_attention_agrees_with_a_plain_loop():
-    generator = torch.Generator().manual_seed(0)
-    lengths = [3, 1, 6]
-    q, k, v = torch.randn(3, sum(lengths), 2, 8, generator=generator)
-    segments = Segments(torch.tensor([0, 3, 4, 10], dtype=torch.int32), 6)
-    expected, start = [], 0
-    for length in lengths:
-        part = slice(start, start + length)
-        for i in range(start, start + length):
-            heads = [torch.softmax(k[part, h] @ q[i, h] / 8**0.5, 0) @ v[part, h] for h in range(2)]
-            expected.append(torch.stack(heads))
-        start += length
-    found = packed_attention(q, k, v, segments, segments)
-    torch.testing.assert_close(found, torch.stack(expected), atol=1e-6, rtol=0)
-
-
-def test_split_decoder_is_the_decoder_on_concatenated_inputs():
+def test_split_decoder_is_the_decoder_on_concatenated_inputs(build):
     decoder = build().gene_decoder
     cells, genes = torch.randn(2, 32), torch.randn(5, 16)
     index = torch.tensor([0, 0, 1, 1, 1])
@@ -127,7 +67,7 @@ def test_split_decoder_is_the_decoder_on_concatenated_inputs():
     torch.testing.assert_close(grid[index, torch.arange(5)], expected, atol=1e-6, rtol=0)
 
 
-def test_every_expression_level_is_that_of_the_pairs():
+def test_every_expression_level_is_that_of_the_pairs(build, pack):
     network, cells = build(), pack(CELLS)
     genes = torch.arange(N_SPECIAL, N_SPECIAL + 30)
     pairs = PackedGenes(genes.repeat(4), torch.arange(4).repeat_interleave(30), genes.repeat(4))
@@ -138,7 +78,7 @@ def test_every_expression_level_is_that_of_the_pairs():
     )
 
 
-def test_ablations_leave_out_their_embedding():
+def test_ablations_leave_out_their_embedding(build, pack):
     cells = pack(CELLS)
     genes = PackedGenes(torch.tensor([5, 6]), torch.tensor([0, 3]), torch.tensor([1, 0]))
     other = dataclasses.replace(cells, batch_ids=1 - cells.batch_ids)
@@ -155,7 +95,7 @@ def test_ablations_leave_out_their_embedding():
     assert logits(no_chromosome, cells).shape == (2, 2)
 
 
-def test_batch_norm_sees_real_tokens_only():
+def test_batch_norm_sees_real_tokens_only(build, pack):
     network, cells = build(), pack(CELLS)
     network.train()
     network.dropout.p = 0.0
