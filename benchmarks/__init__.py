@@ -1,0 +1,1 @@
+"""Speed and memory of what takes long; each module says how to run it."""
