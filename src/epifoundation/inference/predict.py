@@ -15,6 +15,7 @@ from epifoundation.data.vocabulary import N_SPECIAL
 from epifoundation.errors import ModelError
 from epifoundation.files import with_progress
 from epifoundation.hub import FoundationModel
+from epifoundation.inference.precision import inference_precision
 from epifoundation.model.network import Head
 from epifoundation.training.dataset import CellDataset, Rows
 
@@ -101,7 +102,7 @@ def _per_cell(
     cells = CellDataset(store, np.asarray(rows), model.design.config.max_peaks, seed)
     minibatches = cells.in_order_of_length(CELLS_PER_MINIBATCH)
     outputs = []
-    with torch.inference_mode():
+    with torch.inference_mode(), inference_precision(device):
         for members in with_progress(
             minibatches, "minibatches read", total=len(minibatches), logger=logger
         ):
