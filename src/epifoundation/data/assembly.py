@@ -15,7 +15,7 @@ from scipy import sparse
 
 from epifoundation import __version__
 from epifoundation.contracts import LABELS, SCHEMA_VERSION
-from epifoundation.data.csr_files import RowAppender, take_columns
+from epifoundation.data.csr_files import RowAppender, check_room, take_columns
 from epifoundation.data.expression import log_normalize
 from epifoundation.data.multiome_rows import MultiomeRows
 from epifoundation.errors import DataError
@@ -65,7 +65,9 @@ def write_atlas(
     joined.uns["label_source"] = label_source
     joined.uns["config_hash"] = config_hash
     joined.uns["inputs"] = _inputs(parts, samples, labels)
+    names = sum(int(table.memory_usage(deep=True).sum()) for table in (obs, genes, peaks))
     with whole(output) as partial:
+        check_room(partial, 3 * names)  # the global obs and var repeat the names
         joined.write_h5mu(partial, compression="lzf")
         with h5py.File(partial, "r+") as file:
             _append(file["mod/rna"], _rna_blocks(parts, genes.index))

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from epifoundation import __version__
 from epifoundation.contracts import Table
-from epifoundation.data.csr_files import RowAppender, take_columns
+from epifoundation.data.csr_files import RowAppender, check_room, take_columns
 from epifoundation.data.expression import log_normalize
 from epifoundation.data.multiome_rows import MultiomeRows
 from epifoundation.data.streamed_pca import streamed_pca
@@ -86,6 +86,7 @@ def write_cellxgene(
         n_components=N_COMPONENTS,
     )
     with whole(output) as partial:
+        check_room(partial, 2 * int(obs.memory_usage(deep=True).sum()) + made.obsm["X_pca"].nbytes)
         made.write_h5ad(partial, compression="lzf")
         with h5py.File(partial, "r+") as file:
             single = np.dtype(np.float32)

@@ -1,6 +1,8 @@
 """CSR matrices in HDF5 files, read and written a block of rows at a time."""
 
+import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Self
 
 import h5py
@@ -9,10 +11,11 @@ from anndata.io import read_elem
 from numpy.typing import NDArray
 from scipy import sparse
 
-from epifoundation.errors import ContractError
+from epifoundation.errors import ContractError, DiskFullError
 
 BLOCK_ENTRIES = 2**22  # of a block of rows: some 32 MB
 CHUNK_ENTRIES = 2**17  # of an HDF5 chunk: half of h5py's cache
+ROOM_BYTES = 2**24  # left free on a disk, for what HDF5 has yet to write when it closes a file
 
 
 def csr_blocks(group: h5py.Group, entries: int = BLOCK_ENTRIES) -> Iterator[sparse.csr_matrix]:
@@ -55,6 +58,18 @@ def take_columns(
     return taken
 
 
+def check_room(path: Path | str, n_bytes: int) -> None:
+    """Find out that a disk is full before HDF5 does, which then crashes when the program ends."""
+    folder = Path(path).parent
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes + ROOM_BYTES:
+        message = (
+            f"{folder}: the disk is full ({free / 2**20:,.0f} MB are left). Free space and start"
+            " again; nothing is half-written."
+        )
+        raise DiskFullError(message)
+
+
 class RowAppender:
     """Writes matrices that have their entries in the same places, block after block of rows.
 
@@ -76,9 +91,9 @@ class RowAppender:
 
     def append(self, rows: sparse.csr_matrix, *values: NDArray[np.generic]) -> None:
         """Add rows; `values` are those of each matrix, in the order of `rows.indices`."""
-        for dataset, array in zip(
-            [self._indices, *self._values], [rows.indices, *values], strict=True
-        ):
+        arrays = [rows.indices, *values]
+        check_room(self._indices.file.filename, sum(array.nbytes for array in arrays))
+        for dataset, array in zip([self._indices, *self._values], arrays, strict=True):
             dataset.resize(len(dataset) + rows.nnz, axis=0)
             dataset[len(dataset) - rows.nnz :] = array
         self._lengths.append(np.diff(rows.indptr))

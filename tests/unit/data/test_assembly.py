@@ -13,7 +13,7 @@ from epifoundation.data import csr_files
 from epifoundation.data.assembly import write_atlas
 from epifoundation.data.expression import log_normalize
 from epifoundation.data.multiome_rows import MultiomeRows
-from epifoundation.errors import ContractError, DataError
+from epifoundation.errors import ContractError, DataError, DiskFullError
 from epifoundation.files import file_hash
 from epifoundation.multiome import multiome, read_multiome, write_multiome
 
@@ -206,6 +206,13 @@ def test_nothing_is_left_where_a_later_sample_cannot_be_read(tmp_path):
         write_atlas(paths, [], tmp_path / "atlas.h5mu", label_source="given", config_hash="")
     assert (tmp_path / "atlas.h5mu").read_bytes() == before
     assert not list(tmp_path.glob(".partial*"))
+
+
+def test_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(csr_files, "ROOM_BYTES", 2**60)
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        assembled(tmp_path, [sample("s1")])
+    assert [path.name for path in tmp_path.iterdir()] == ["cells0.h5mu"]
 
 
 def test_file_cut_short_is_an_error(tmp_path):
