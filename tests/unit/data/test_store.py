@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import anndata as ad
 import numpy as np
@@ -6,11 +7,14 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from epifoundation.data.csr_files import csr_blocks
+from epifoundation.data.multiome_rows import MultiomeRows
 from epifoundation.data.store import TokenStore, expression_levels
 from epifoundation.data.tokens import write_store
 from epifoundation.data.vocabulary import build_vocabulary
 from epifoundation.errors import ContractError, DataError
-from epifoundation.multiome import multiome
+from epifoundation.multiome import multiome, write_multiome
+from epifoundation.simulate import simulate_multiome
 
 RNA = [[0, 7, 2], [1, 0, 0]]
 ATAC = [[1, 0, 3, 0], [0, 0, 0, 2]]
@@ -98,8 +102,12 @@ def test_other_peaks_are_an_error(tmp_path):
 
 def test_counts_beyond_the_store_are_an_error(tmp_path):
     big = dataset(rna=[[0, 70_000, 2], [1, 0, 0]])
-    with pytest.raises(DataError, match="70,000 counts"):
+    with pytest.raises(DataError, match=r"1 counts .* 65,535 \(gene B has 70,000 counts in s1#c1"):
         write_store(big, build_vocabulary(big), tmp_path / "store")
+    assert not list(tmp_path.iterdir())
+    largest = dataset(rna=[[0, 65_535, 2], [1, 0, 0]])
+    write_store(largest, build_vocabulary(largest), tmp_path / "store")
+    assert TokenStore.open(tmp_path / "store").gene_counts.max() == 65_535
 
 
 def test_store_of_another_vocabulary_is_refused(tmp_path):
@@ -110,10 +118,43 @@ def test_store_of_another_vocabulary_is_refused(tmp_path):
         TokenStore.open(tmp_path / "store", vocabulary=other)
 
 
-def test_damaged_store_is_refused(tmp_path):
+def replace_array(folder, name, change):
+    np.save(folder / f"{name}.npy", change(np.load(folder / f"{name}.npy")))
+
+
+def edit_meta(folder, **changes):
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps(meta | changes))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-2])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda f: cut(f / "peak_tokens.npy"), "copied in part .*mmap length"),
+        (lambda f: cut(f / "gene_counts.npy"), "copied in part .*mmap length"),
+        (lambda f: cut(f / "cells.parquet"), "copied in part .*[Pp]arquet"),
+        (lambda f: (f / "gene_indptr.npy").unlink(), "copied in part .*gene_indptr"),
+        (lambda f: (f / "meta.json").write_text("{"), "copied in part"),
+        (lambda f: (f / "meta.json").write_text("{}"), "copied in part .*schema_version"),
+        (lambda f: edit_meta(f, schema_version=0), "schema version 0, this .* reads 1"),
+        (lambda f: edit_meta(f, n_cells=3), "2 cells, expected 3"),
+        (lambda f: replace_array(f, "peak_tokens", lambda a: a[:1]), "peak_indptr does not fit 2"),
+        (lambda f: replace_array(f, "peak_tokens", lambda a: a * 0), "first or last of the peak"),
+        (lambda f: replace_array(f, "peak_tokens", lambda a: a + 99), "first or last of the peak"),
+        (lambda f: replace_array(f, "gene_counts", lambda a: a[:1]), "1 gene_counts for 3 tokens"),
+        (lambda f: replace_array(f, "gene_tokens", lambda a: a.astype(np.int64)), "is int64"),
+        (lambda f: replace_array(f, "gene_indptr", lambda a: a[[0, 2, 1]]), "gene_indptr does not"),
+    ],
+)
+def test_damaged_store_is_refused(tmp_path, damage, said):
     write_store(dataset(), build_vocabulary(dataset()), tmp_path / "store")
-    np.save(tmp_path / "store" / "peak_tokens.npy", np.zeros(1, np.int32))
-    with pytest.raises(ContractError, match="is damaged: peak_indptr does not fit"):
+    TokenStore.open(tmp_path / "store")
+    damage(tmp_path / "store")
+    with pytest.raises(ContractError, match=said):
         TokenStore.open(tmp_path / "store")
 
 
@@ -130,3 +171,25 @@ def test_expression_levels_stand_where_the_tokens_do(tiny_atlas):
     assert levels.indptr.tolist() == tiny_atlas.store.gene_indptr.tolist()
     assert levels.data.min() >= 1
     assert levels.data.max() == 9
+
+
+@pytest.mark.parametrize("entries", [1, 50, 2**22])
+def test_store_of_a_file_read_in_blocks_is_the_same(tmp_path, monkeypatch, entries):
+    rng = np.random.default_rng(0)
+    cells = simulate_multiome(0, 30, n_genes=40, n_peaks=60, n_fragments=60, n_umis=100)
+    write_multiome(cells, tmp_path / "cells.h5mu")
+    vocabulary = build_vocabulary(cells)
+    write_store(cells, vocabulary, tmp_path / "whole")
+    monkeypatch.setattr(csr_blocks, "__defaults__", (entries,))
+    rows = MultiomeRows.open(tmp_path / "cells.h5mu")
+    assert build_vocabulary(rows).hash == vocabulary.hash
+    write_store(rows, vocabulary, tmp_path / "blocks")
+    files = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert files == sorted(path.name for path in (tmp_path / "blocks").iterdir())
+    for name in files:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "blocks" / name).read_bytes()
+    store = TokenStore.open(tmp_path / "blocks")
+    counts = cells["rna"].X.toarray()
+    for i in rng.permutation(30):
+        _, genes, values = store.cell(i)
+        assert values.tolist() == counts[i, genes - 4].tolist() == counts[i][counts[i] > 0].tolist()
