@@ -69,19 +69,34 @@ class PeakMatrix:
             if layer is not None and layer not in layers:
                 raise DataError(_no_layer(str(path), layer, layers))
             element = handle["X"] if layer is None else handle["layers"][layer]
-            values = sparse_dataset(element) if isinstance(element, h5py.Group) else element
-            obs, var = read_elem(handle["obs"]), read_elem(handle["var"])
-            yield cls(_row_wise(values, str(path)), obs.index, var, str(path)), obs
+            try:
+                values = sparse_dataset(element) if isinstance(element, h5py.Group) else element
+                obs, var = read_elem(handle["obs"]), read_elem(handle["var"])
+                matrix = cls(_row_wise(values, str(path)), obs.index, var, str(path))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                message = (
+                    f"{path} is not laid out as an h5ad ({type(error).__name__}: {error}). Write it"
+                    " with AnnData.write_h5ad."
+                )
+                raise DataError(message) from error
+            yield matrix, obs
 
     @property
     def n_cells(self) -> int:
         """Number of cells."""
         return len(self.barcodes)
 
-    def check_barcodes(self) -> None:
-        """Refuse barcodes that stand twice, and a matrix without cells."""
+    def check(self) -> None:
+        """Refuse a matrix without cells, of another shape than its names, or of repeated cells."""
         if not self.n_cells:
             message = f"{self.where} has no cells"
+            raise DataError(message)
+        named = (self.n_cells, len(self.var))
+        if tuple(self.values.shape) != named:
+            message = (
+                f"{self.where}: the matrix is {' × '.join(map(str, self.values.shape))}, but"
+                f" {named[0]} cells and {named[1]} peaks have names. Write the file again."
+            )
             raise DataError(message)
         repeated = self.barcodes[self.barcodes.duplicated()]
         if len(repeated):

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import anndata as ad
@@ -72,7 +73,7 @@ def embed_matrix(
         message = f"crops ({crops}) and batch tokens ({batch_tokens}) are at least 1"
         raise DataError(message)
     matrix = cells if isinstance(cells, PeakMatrix) else PeakMatrix.of(cells, layer)
-    matrix.check_barcodes()
+    matrix.check()
     column_tokens = tokens_of_columns(
         matrix.var, model.vocabulary, matrix.where, ignore_others=ignore_other_peaks
     )
@@ -81,38 +82,38 @@ def embed_matrix(
     views = _views(matrix, column_tokens, model.design.config.max_peaks, crops, seed)
     embeddings = np.full((matrix.n_cells, model.design.config.d_model), np.nan, np.float32)
     where = choose_device(device)
-    network = model.network.to(where).eval()
-    with torch.inference_mode(), inference_precision(where):
+    with _memory_named(where, batch_tokens), torch.inference_mode(), inference_precision(where):
+        network = model.network.eval().to(where)
         for chunk in views:
             read = np.unique([view.cell for view in chunk])
             embeddings[read] = 0
             for pack in _packs(chunk, batch_tokens):
-                z = _read(network, pack, where, batch_tokens)
+                z = _read(network, pack, where)
                 np.add.at(embeddings, [view.cell for view in pack], z)
     n_views = np.where(n_peaks > model.design.config.max_peaks, crops, 1)
     embeddings /= n_views[:, None].astype(np.float32)
     return embeddings
 
 
-def _read(
-    network: torch.nn.Module, pack: list[View], device: torch.device, batch_tokens: int
-) -> NDArray[np.float32]:
+def _read(network: torch.nn.Module, pack: list[View], device: torch.device) -> NDArray[np.float32]:
     cells = replace(
         pack_cells([view.tokens for view in pack]),
         n_peaks=torch.tensor([view.n_peaks for view in pack]),
     )
+    values: NDArray[np.float32] = network(cells.to(device)).float().cpu().numpy()
+    return values
+
+
+@contextmanager
+def _memory_named(device: torch.device, batch_tokens: int) -> Iterator[None]:
     try:
-        z = network(cells.to(device))
+        yield
     except torch.OutOfMemoryError as error:
-        n_tokens = sum(len(view.tokens) + 1 for view in pack)
         message = (
-            f"the memory of {device} does not suffice for {len(pack)} cells of {n_tokens:,} tokens"
-            f" in all. Lower --batch-tokens (now {batch_tokens:,}); a cell that alone is too long"
-            " needs the CPU (--device cpu)."
+            f"the memory of {device} does not suffice. Lower --batch-tokens (now {batch_tokens:,});"
+            " where the model or a single cell is too large for it, use the CPU (--device cpu)."
         )
         raise ModelError(message) from error
-    values: NDArray[np.float32] = z.float().cpu().numpy()
-    return values
 
 
 def _peaks_of_cells(

@@ -1,6 +1,7 @@
 """Embeddings of cells × peaks: a row per cell, which nothing but the cell's peaks decides."""
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -200,13 +201,34 @@ def test_command_reads_the_file_and_keeps_obs(model, cells, tmp_path, stored):
     backed.file.close()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no hdf5"], ids=["absent", "empty", "text"])
-def test_command_names_a_file_it_cannot_read(model, tmp_path, capsys, content):
+def _embed_file(model, tmp_path) -> int:
     model.save(tmp_path / "model")
-    if content is not None:
-        (tmp_path / "m.h5ad").write_bytes(content)
     paths = ["--model", tmp_path / "model", "--matrix", tmp_path / "m.h5ad"]
     arguments = ["embed", *paths, "--output", tmp_path / "o.h5ad"]
-    assert main([str(argument) for argument in arguments]) == 2
+    return main([str(argument) for argument in arguments])
+
+
+def test_command_refuses_files_of_another_layout(model, cells, tmp_path, capsys):
+    cells.write_h5ad(tmp_path / "m.h5ad")
+    with h5py.File(tmp_path / "m.h5ad", "a") as handle:
+        handle["X"].attrs["shape"] = [30, 7]
+    assert _embed_file(model, tmp_path) == 2
+    assert "the matrix is 30 × 7, but 30 cells and 300 peaks" in capsys.readouterr().err
+    with h5py.File(tmp_path / "m.h5ad", "a") as handle:
+        del handle["X"]
+        handle.create_group("X")
+    assert _embed_file(model, tmp_path) == 2
+    assert "is not laid out as an h5ad" in capsys.readouterr().err
+    with h5py.File(tmp_path / "m.h5ad", "a") as handle:
+        del handle["X"]
+    assert _embed_file(model, tmp_path) == 2
+    assert "it has no X (found: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no hdf5"], ids=["absent", "empty", "text"])
+def test_command_names_a_file_it_cannot_read(model, tmp_path, capsys, content):
+    if content is not None:
+        (tmp_path / "m.h5ad").write_bytes(content)
+    assert _embed_file(model, tmp_path) == 2
     assert "m.h5ad" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "o.h5ad").exists()
