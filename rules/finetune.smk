@@ -4,7 +4,12 @@
 
 PREDICTIONS = f"{R}/evaluation/{{atlas}}/{{dataset}}/{{protocol}}.seed{{seed}}"
 FINETUNED = "{dataset}/{variant}.{protocol}.seed{seed}"
-FINETUNE_CODE = (*MODEL_CODE, "data/expression.py", "training/finetune.py")
+FINETUNE_CODE = (
+    *MODEL_CODE,
+    "data/expression.py",
+    "model/adapters.py",
+    "training/finetune.py",
+)
 PREDICT_CODE = (*MODEL_CODE, "inference/predict.py")
 
 
@@ -22,14 +27,14 @@ rule finetune_cell_type:
         f"{R}/benchmarks/finetune_cell_type/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
-    threads: 1
+    threads: 1 + cfg.training.n_workers
     resources:
         gpu=1,
         mem_mb=64000,
         runtime=720,
     params:
         train=params_of(cfg.finetune_cell_type),
-        checkpoint=f"{R}/checkpoints/finetune_cell_type/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}",
+        folder=f"{R}/training/finetune_cell_type/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}",
         code=code_of(*FINETUNE_CODE),
     script:
         "../workflow_scripts/finetune_cell_type.py"
@@ -49,7 +54,7 @@ rule finetune_expression:
         f"{R}/benchmarks/finetune_expression/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
-    threads: 1
+    threads: 1 + cfg.training.n_workers
     resources:
         gpu=1,
         mem_mb=64000,
@@ -57,7 +62,7 @@ rule finetune_expression:
     params:
         train=params_of(cfg.finetune_expression),
         n_bins=cfg.benchmark.n_bins,
-        checkpoint=f"{R}/checkpoints/finetune_expression/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}",
+        folder=f"{R}/training/finetune_expression/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}",
         code=code_of(*FINETUNE_CODE),
     script:
         "../workflow_scripts/finetune_expression.py"

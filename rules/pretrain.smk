@@ -1,21 +1,27 @@
 # Pretraining of the model and of its two ablations.
 # Input: token store, vocabulary and split of the atlas. Output: a model directory per variant.
-# Training runs on a GPU where there is one. On a CPU it uses one thread: small matrix products
-# gain little from a second one, and two such jobs side by side take half the time.
+# On a CPU training uses one thread: small matrix products gain little from a second one, and two
+# such jobs side by side take half the time. The section `training` is no parameter of these rules:
+# scripts read it from the configuration, so that another machine's settings rerun nothing.
+# A killed job goes on from <results>/training/<stage>/<run> (docs/decisions/0012).
 
 MODEL_CODE = (
     "hub/directory.py",
     "data/store.py",
     "data/vocabulary.py",
     "model/attention.py",
+    "model/batch_norm.py",
     "model/losses.py",
     "model/network.py",
     "model/packing.py",
+    "model/parts.py",
     "training/checkpoint.py",
     "training/dataset.py",
+    "training/distributed.py",
     "training/loop.py",
     "training/objectives.py",
     "training/pretrain.py",
+    "training/schedule.py",
 )
 
 
@@ -33,15 +39,15 @@ rule pretrain:
         f"{R}/benchmarks/pretrain/{{atlas}}.{{variant}}.seed{{seed}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
-    threads: 1
+    threads: cfg.training.n_devices * (1 + cfg.training.n_workers)
     resources:
-        gpu=1,
+        gpu=cfg.training.n_devices,
         mem_mb=64000,
         runtime=2880,
     params:
         model=params_of(cfg.model),
         train=params_of(cfg.pretrain),
-        checkpoint=f"{R}/checkpoints/pretrain/{{atlas}}.{{variant}}.seed{{seed}}",
+        folder=f"{R}/training/pretrain/{{atlas}}.{{variant}}.seed{{seed}}",
         code=code_of(*MODEL_CODE),
     script:
         "../workflow_scripts/pretrain.py"

@@ -1,27 +1,26 @@
 """Fine-tune a pretrained model for the cell types of a data set."""
 
-from pathlib import Path
-
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.config import TrainConfig
+from epifoundation.config import ExecutionConfig, FinetuneConfig
 from epifoundation.contracts import SPLIT
 from epifoundation.data.store import TokenStore
 from epifoundation.hub import from_pretrained
 from epifoundation.jobs import job
 from epifoundation.training.finetune import finetune_cell_type
-from epifoundation.training.loop import use_threads
+from epifoundation.training.loop import resumable
 
 snakemake: Snakemake
 
 if __name__ == "__main__":
-    with job(log=snakemake.log[0]), use_threads(snakemake.threads):
+    with job(log=snakemake.log[0]), resumable(snakemake.params.folder, snakemake.threads) as folder:
         model = finetune_cell_type(
             from_pretrained(snakemake.input.pretrained),
             TokenStore.open(snakemake.input.store),
             SPLIT.read(snakemake.input.split),
-            TrainConfig(**snakemake.params.train),
+            FinetuneConfig(**snakemake.params.train),
+            ExecutionConfig(**snakemake.config["training"]),
             seed=int(snakemake.wildcards.seed),
-            checkpoint=Path(snakemake.params.checkpoint),
+            folder=folder,
         )
         model.save(snakemake.output.model)

@@ -90,23 +90,33 @@ class CellDataset:
         """Return the tokens of a minibatch that holds that many cells of mean length."""
         return max(1, round(cells_per_minibatch * float(self.lengths.mean())))
 
-    def shuffled(self, epoch: int, cells_per_minibatch: int) -> list[Rows]:
-        """Return the rows of each minibatch of an epoch, in training order."""
+    def shuffled(
+        self, epoch: int, cells_per_minibatch: int, tokens_per_minibatch: int | None = None
+    ) -> list[Rows]:
+        """Return the rows of each minibatch of an epoch, in training order.
+
+        `tokens_per_minibatch` is its budget; null: that of so many cells of mean length.
+        """
         generator = np.random.default_rng([self.seed, epoch])
+        budget = tokens_per_minibatch or self.token_budget(cells_per_minibatch)
+        if tokens_per_minibatch is not None:
+            cells_per_minibatch = max(1, round(budget / float(self.lengths.mean())))
         return [
             self.rows[members]
             for members in cut_minibatches(
                 self.lengths,
-                self.token_budget(cells_per_minibatch),
+                budget,
                 pool_size=MINIBATCHES_PER_POOL * cells_per_minibatch,
                 generator=generator,
             )
         ]
 
-    def in_order_of_length(self, cells_per_minibatch: int) -> list[Rows]:
+    def in_order_of_length(
+        self, cells_per_minibatch: int, tokens_per_minibatch: int | None = None
+    ) -> list[Rows]:
         """Return the rows of each minibatch, shortest cells first."""
         order = np.argsort(self.lengths, kind="stable")
-        budget = self.token_budget(cells_per_minibatch)
+        budget = tokens_per_minibatch or self.token_budget(cells_per_minibatch)
         return [self.rows[order[part]] for part in _within_budget(self.lengths[order], budget)]
 
     def read(self, rows: Rows, epoch: int = WITHOUT_EPOCH) -> Minibatch:

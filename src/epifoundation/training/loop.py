@@ -1,67 +1,44 @@
-"""The training loop, the same for pretraining and fine-tuning."""
+"""The training loop, the same for pretraining and fine-tuning, on one device or several."""
 
-import hashlib
-import json
 import logging
 import math
-import resource
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from epifoundation.config import TrainConfig
-from epifoundation.errors import ModelError
 from epifoundation.files import progress_line, with_progress
 from epifoundation.hub import FoundationModel
 from epifoundation.model.network import EpiFoundation
-from epifoundation.training.checkpoint import Checkpointer, TrainState, weights_of
-from epifoundation.training.dataset import CellDataset, Minibatch, Rows
-from epifoundation.training.objectives import Objective
+from epifoundation.training.checkpoint import (
+    Checkpointer,
+    TrainState,
+    forget,
+    put_weights,
+    weights_of,
+)
+from epifoundation.training.dataset import WITHOUT_EPOCH, Minibatch
+from epifoundation.training.distributed import (
+    World,
+    clip_gradients,
+    devices_of,
+    joined_world,
+    shard_tables,
+)
+from epifoundation.training.launch import spawn
+from epifoundation.training.loader import read_ahead
+from epifoundation.training.metrics import StepLog, Sums, add, figures, training_flops
+from epifoundation.training.refusals import check_cells, check_finite, memory_named
+from epifoundation.training.run import History, Run
+from epifoundation.training.schedule import learning_rate_at
+from epifoundation.training.signals import heard
 
 logger = logging.getLogger(__name__)
-
-History = list[dict[str, float]]
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What is trained, on what, towards what, how, and where its checkpoint lies (null: none)."""
-
-    network: EpiFoundation
-    training: CellDataset
-    validation: CellDataset
-    objective: Objective
-    config: TrainConfig
-    seed: int
-    checkpoint: Path | None = None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network lies."""
-        return next(self.network.parameters()).device
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of all that decides the result; a checkpoint with another one is not continued."""
-        told = [
-            self.config.model_dump(mode="json"),
-            self.network.config.model_dump(mode="json"),
-            [list(parameter.shape) for parameter in self.network.parameters()],
-            self.objective.__name__,
-            self.seed,
-            self.training.store.vocabulary_hash,
-        ]
-        digest = hashlib.sha256(json.dumps(told).encode())
-        digest.update(self.training.rows.tobytes() + self.validation.rows.tobytes())
-        return digest.hexdigest()
 
 
 def best_device() -> torch.device:
@@ -80,133 +57,188 @@ def use_threads(n_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def learning_rate_at(progress: float, config: TrainConfig) -> float:
-    """Return the learning rate at a share of all updates: linear warm-up, then cosine."""
-    if progress < config.warmup_fraction:
-        return config.learning_rate * progress / config.warmup_fraction
-    cosine = (progress - config.warmup_fraction) / (1 - config.warmup_fraction)
-    span = config.learning_rate - config.min_learning_rate
-    return config.min_learning_rate + span * 0.5 * (1 + math.cos(math.pi * cosine))
+@contextmanager
+def resumable(folder: Path | str, n_threads: int) -> Iterator[Path]:
+    """Yield the folder of a run, on so many threads; its checkpoints go if the block succeeds."""
+    with use_threads(n_threads):
+        yield Path(folder)
+    forget(folder)
 
 
 def train(run: Run) -> History:
     """Train the network, leave it at its best validation loss, and return a record per epoch.
 
-    Continues from the checkpoint of the same run where there is one. On SIGTERM it writes a
-    checkpoint after the current update and ends the program.
+    Continues from the last good checkpoint of the same run where there is one. On SIGTERM or
+    SIGUSR1 it writes a checkpoint after the current update and ends the program with code 0.
     """
-    optimizer = torch.optim.Adam(run.network.parameters(), run.config.learning_rate, fused=True)
-    checkpointer = Checkpointer(run.checkpoint, run.fingerprint, run.network, optimizer)
+    check_cells(run)
+    world = joined_world(run.execution)
+    if world is not None:
+        return train_in(world, run)
+    devices = devices_of(run.execution, run.execution.n_devices)
+    if len(devices) > 1:
+        return spawn(train_in, run, devices)
+    return train_in(World(0, 1, devices[0]), run)
+
+
+def train_in(world: World, run: Run) -> History:
+    """Train as one process of `world`."""
+    fingerprint = run.fingerprint
+    network = _prepared(run, world)
+    groups = _parameter_groups(network)
+    optimizer = torch.optim.Adam(groups, run.config.learning_rate, fused=True)
+    checkpointer = Checkpointer(run.folder, fingerprint, network, optimizer, run.execution, world)
     state = checkpointer.load()
-    _log_start(run)
+    log = StepLog(run.folder if world.is_first else None, state.step, run.execution.tensorboard)
+    _log_start(run, world)
     started, epochs_before = time.monotonic(), state.epoch
-    with _termination(checkpointer.asked_to_stop), torch.random.fork_rng():
+    asked = checkpointer.asked_to_stop
+    with heard(lambda _: asked.set()), torch.random.fork_rng(), memory_named(run):
         while state.epoch < run.config.epochs:
             if state.epoch - state.best_epoch > run.config.patience:
                 logger.info("no better validation for %d epochs: stopping", run.config.patience)
                 break
-            record = _train_epoch(run, state, optimizer, checkpointer)
-            record |= {f"validation_{name}": value for name, value in evaluate(run).items()}
-            state.history.append(record)
-            if record["validation_loss"] < state.best_loss:
-                state.best_loss, state.best_epoch = record["validation_loss"], state.epoch
-                state.best_weights = weights_of(run.network)
+            record = _train_epoch(run, world, state, optimizer, checkpointer, log)
+            seen = {f"validation_{key}": value for key, value in evaluate(run, world).items()}
+            state.history.append(record | seen)
+            log.write({"step": state.step, "epoch": record["epoch"], **seen})
+            if seen["validation_loss"] < state.best_loss:
+                state.best_loss, state.best_epoch = seen["validation_loss"], state.epoch
+                state.best_weights = weights_of(network)
             state.epoch, state.update, state.sums = state.epoch + 1, 0, {}
             seconds = time.monotonic() - started
             done, left = state.epoch - epochs_before, run.config.epochs - epochs_before
-            logger.info("%s; %s", progress_line("epochs", done, left, seconds), _summary(record))
-    run.network.load_state_dict(state.best_weights)
-    checkpointer.remove()
+            told = _summary(state.history[-1])
+            logger.info("%s; %s", progress_line("epochs", done, left, seconds), told)
+        checkpointer.save(state)  # until the model is saved
+    put_weights(network, state.best_weights)
+    log.close()
     return state.history
 
 
 def finish(model: FoundationModel, history: History, **told: str) -> FoundationModel:
     """Return the trained model on the CPU, in eval mode, with what is told of its making."""
     model.network.to("cpu").eval()
-    best = min(history, key=lambda record: record["validation_loss"])
-    metrics = {"epoch": best["epoch"], "epochs": float(len(history))}
-    metrics |= {name: value for name, value in best.items() if name.startswith("validation_")}
+    metrics: dict[str, float] = {}
+    if history:
+        best = min(history, key=lambda record: record["validation_loss"])
+        metrics = {"epoch": best["epoch"], "epochs": float(len(history))}
+        metrics |= {name: value for name, value in best.items() if name.startswith("validation_")}
     return replace(model, told=told, metrics=metrics, history=history)
 
 
 def _train_epoch(
     run: Run,
+    world: World,
     state: TrainState,
     optimizer: torch.optim.Optimizer,
     checkpointer: Checkpointer,
+    log: StepLog,
 ) -> dict[str, float]:
     """Train from `state.update` to the end of the epoch and return its record."""
     config = run.config
     run.network.train()
-    plan = run.training.shuffled(state.epoch, config.cells_per_minibatch)
+    plan = run.training.shuffled(
+        state.epoch, config.cells_per_minibatch, config.tokens_per_minibatch
+    )
     windows = [
-        plan[start : start + config.accumulation_steps]
+        [world.part_of(rows) for rows in plan[start : start + config.accumulation_steps]]
         for start in range(0, len(plan), config.accumulation_steps)
     ]
     todo = windows[state.update :]
+    reading = read_ahead(
+        run.training,
+        ([rows for rows, _ in window] for window in todo),
+        state.epoch,
+        n_workers=run.execution.n_workers,
+    )
     what = f"epoch {state.epoch + 1}, updates"
     for window in with_progress(todo, what, total=len(todo), logger=logger):
         began = time.monotonic()
-        progress = (state.epoch + (state.update + 1) / len(windows)) / config.epochs
-        learning_rate = learning_rate_at(progress, config)
+        minibatches = next(reading)
+        waited = time.monotonic() - began
+        learning_rate = learning_rate_at(state.epoch + (state.update + 1) / len(windows), config)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         # Dropout of an update depends on (seed, epoch, update) alone, which makes resuming exact.
-        torch.manual_seed(_number(run.seed, state.epoch, state.update))
-        sums = _update(run, window, state.epoch, optimizer)
-        sums |= {"seconds": time.monotonic() - began, "updates": 1}
-        for name, value in sums.items():
-            state.sums[name] = state.sums.get(name, 0.0) + value
-        state.update += 1
+        torch.manual_seed(_number(run.seed, state.epoch, state.update, world.rank))
+        weights = [weight for _, weight in window]
+        sums = update(run, world, minibatches, weights, optimizer, epoch=state.epoch)
+        sums |= {"seconds": time.monotonic() - began, "waited": waited, "updates": 1}
+        state.update, state.step = state.update + 1, state.step + 1
+        add(state.sums, sums)
+        add(log.sums, sums)
+        if state.step % run.execution.log_every_updates == 0:
+            told = figures(log.sums, run.device, world.size) | {"learning_rate": learning_rate}
+            log.write({"step": state.step, "epoch": state.epoch + 1, **told})
+            log.sums.clear()
         checkpointer.after_update(state)
-    return _record(state, learning_rate_at((state.epoch + 1) / config.epochs, config), run.device)
+    record = {"epoch": state.epoch + 1, "updates": state.sums["updates"]}
+    record |= figures(state.sums, run.device, world.size)
+    return record | {"learning_rate": learning_rate_at(state.epoch + 1, config)}
 
 
-def _update(
-    run: Run, window: list[Rows], epoch: int, optimizer: torch.optim.Optimizer
-) -> dict[str, float]:
-    """Make one update; gradients are of the mean over all examples of the window."""
-    minibatches = [run.training.read(rows, epoch) for rows in window]
-    n_examples = sum(minibatch.n_examples for minibatch in minibatches)
-    total = torch.zeros((), device=run.device)
-    n_correct = torch.zeros((), device=run.device)
+def update(
+    run: Run,
+    world: World,
+    minibatches: list[Minibatch],
+    weights: list[float],
+    optimizer: torch.optim.Optimizer,
+    *,
+    epoch: int,
+) -> Sums:
+    """Make one update; gradients are of the mean over all examples of all processes.
+
+    `weights` say how much each example of a minibatch counts here.
+    """
+    pairs = list(zip(minibatches, weights, strict=True))
+    n_examples = world.sum([sum(weight * m.n_examples for m, weight in pairs)])[0]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    totals, n_correct = [], None
     optimizer.zero_grad(set_to_none=True)
-    for minibatch in minibatches:
+    for minibatch, weight in pairs:
         with autocast(run.device, run.config):
             loss = run.objective(run.network, minibatch.to(run.device))
-        (loss.total / max(n_examples, 1)).backward()  # type: ignore[no-untyped-call]
-        total += loss.total.detach()
+        (loss.total / (max(n_examples, 1) / weight)).backward()  # type: ignore[no-untyped-call]
+        totals.append(weight * loss.total.detach())
         if loss.n_correct is not None:
-            n_correct += loss.n_correct
-    norm = nn.utils.clip_grad_norm_(run.network.parameters(), run.config.clip_norm)
-    _check_finite(run, float(total) + float(norm), epoch, minibatches)
-    optimizer.step()
-    return {
-        "loss": float(total),
-        "correct": float(n_correct),
-        "examples": n_examples,
-        "gradient_norm": float(norm),
-        "cells": sum(minibatch.cells.n_cells for minibatch in minibatches),
-        "tokens": sum(minibatch.cells.n_tokens for minibatch in minibatches),
+            n_correct = weight * loss.n_correct + (0 if n_correct is None else n_correct)
+    world.sum_gradients(parameters)
+    norm = float(clip_gradients(parameters, run.config.clip_norm))
+    local = {
+        "loss": float(sum(totals)),
+        "cells": sum(weight * m.cells.n_cells for m, weight in pairs),
+        "tokens": sum(weight * m.cells.n_tokens for m, weight in pairs),
+        "flops": sum(weight * training_flops(run.network.config, m) for m, weight in pairs),
     }
+    if n_correct is not None:
+        local["correct"] = float(n_correct)
+    sums = dict(zip(local, world.sum(list(local.values())), strict=True))
+    check_finite(run, sums["loss"] + norm, epoch, minibatches, totals)
+    optimizer.step()
+    return sums | {"examples": n_examples, "gradient_norm": norm}
 
 
-def evaluate(run: Run) -> dict[str, float]:
-    """Return the mean loss and the share of right answers over the validation cells."""
-    if not len(run.validation.rows):
-        message = "no validation cell is left to watch training with; raise validation_fraction"
-        raise ModelError(message)
+def evaluate(run: Run, world: World) -> dict[str, float]:
+    """Return the mean loss over the validation cells, and the share of right answers if any is."""
     run.network.eval()
-    total, n_correct, n_examples = 0.0, 0.0, 0
-    with torch.no_grad(), autocast(run.device, run.config):
-        for rows in run.validation.in_order_of_length(run.config.cells_per_minibatch):
-            minibatch = run.validation.read(rows)
+    world.align(run.network.buffers())
+    config, cells = run.config, run.validation
+    total, n_correct, n_examples = 0.0, 0.0, 0.0
+    minibatches = cells.in_order_of_length(config.cells_per_minibatch, config.tokens_per_minibatch)
+    parts = [world.part_of(rows) for rows in minibatches]
+    reading = read_ahead(
+        cells, ([rows] for rows, _ in parts), WITHOUT_EPOCH, n_workers=run.execution.n_workers
+    )
+    with torch.no_grad(), autocast(run.device, config):
+        for (minibatch,), (_, weight) in zip(reading, parts, strict=True):
             loss = run.objective(run.network, minibatch.to(run.device))
-            total += float(loss.total)
-            n_correct += float(loss.n_correct) if loss.n_correct is not None else math.nan
-            n_examples += loss.count
+            total += weight * float(loss.total)
+            n_correct += math.nan if loss.n_correct is None else weight * float(loss.n_correct)
+            n_examples += weight * loss.count
+    total, n_correct, n_examples = world.sum([total, n_correct, n_examples])
     means = {"loss": total / max(n_examples, 1), "accuracy": n_correct / max(n_examples, 1)}
-    return {name: value for name, value in means.items() if not math.isnan(value)}
+    return {name: value for name, value in means.items() if name == "loss" or value == value}
 
 
 def autocast(device: torch.device, config: TrainConfig) -> torch.autocast:
@@ -215,51 +247,39 @@ def autocast(device: torch.device, config: TrainConfig) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
-def _record(state: TrainState, learning_rate: float, device: torch.device) -> dict[str, float]:
-    sums = state.sums
-    return {
-        "epoch": state.epoch + 1,
-        "updates": sums["updates"],
-        "loss": sums["loss"] / max(sums["examples"], 1),
-        "accuracy": sums["correct"] / max(sums["examples"], 1),
-        "gradient_norm": sums["gradient_norm"] / sums["updates"],
-        "learning_rate": learning_rate,
-        "seconds": sums["seconds"],
-        "cells_per_second": sums["cells"] / sums["seconds"],
-        "tokens_per_second": sums["tokens"] / sums["seconds"],
-        "peak_memory_gib": _peak_memory_gib(device),
-    }
+def _prepared(run: Run, world: World) -> EpiFoundation:
+    network = run.network.to(world.device)
+    network.checkpointed = run.execution.gradient_checkpointing
+    if run.execution.shard_tables and world.size > 1:
+        shard_tables(network, world)
+    if run.execution.compile:
+        for block in network.blocks:
+            block.compile(dynamic=True)
+    return network
 
 
-def _peak_memory_gib(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # reported in KiB
+def _parameter_groups(network: EpiFoundation) -> list[dict[str, list[torch.nn.Parameter]]]:
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    kinds = {type(parameter.data) for parameter in trained}  # whole, and split over devices
+    return [{"params": [p for p in trained if type(p.data) is kind]} for kind in kinds]
 
 
-def _check_finite(run: Run, value: float, epoch: int, minibatches: list[Minibatch]) -> None:
-    if math.isfinite(value):
-        return
-    rows = np.concatenate([minibatch.rows for minibatch in minibatches])
-    cells = run.training.store.cells["cell"].iloc[rows[:3]].tolist()
-    message = (
-        f"the loss or its gradient is not finite in epoch {epoch + 1}, in an update of"
-        f" {len(rows)} cells (first: {', '.join(cells)}). Lower the learning rate"
-        f" ({run.config.learning_rate:g}) or lengthen warmup_fraction."
-    )
-    raise ModelError(message)
-
-
-def _log_start(run: Run) -> None:
+def _log_start(run: Run, world: World) -> None:
     n_parameters = sum(parameter.numel() for parameter in run.network.parameters())
+    n_trained = sum(p.numel() for p in run.network.parameters() if p.requires_grad)
     logger.info(
-        "%s: %s parameters on %s, %d training and %d validation cells, %d tokens a minibatch",
+        "%s: %s parameters, %s of them trained, on %d x %s (%s), %d training and %d validation"
+        " cells, %d tokens a minibatch",
         run.objective.__name__,
         f"{n_parameters:,}",
+        f"{n_trained:,}",
+        world.size,
         run.device,
+        run.config.precision if run.device.type == "cuda" else "fp32",
         len(run.training.rows),
         len(run.validation.rows),
-        run.training.token_budget(run.config.cells_per_minibatch),
+        run.config.tokens_per_minibatch
+        or run.training.token_budget(run.config.cells_per_minibatch),
     )
 
 
@@ -270,18 +290,6 @@ def _summary(record: dict[str, float]) -> str:
     )
 
 
-def _number(seed: int, epoch: int, update: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch, update]).generate_state(1, np.uint64)[0] >> 1)
-
-
-@contextmanager
-def _termination(asked: threading.Event) -> Iterator[None]:
-    """Let SIGTERM set the event; elsewhere than in the main thread nothing can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _number(seed: int, epoch: int, update: int, rank: int) -> int:
+    words = [seed, epoch, update] + [rank] * (rank > 0)
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,160 @@
+"""Several processes train as one."""
+
+import dataclasses
+import json
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from epifoundation.errors import ModelError
+from epifoundation.hub import Design, FoundationModel, from_pretrained
+from epifoundation.training import launch
+from epifoundation.training.distributed import World, devices_of
+from epifoundation.training.launch import spawn
+from epifoundation.training.loop import train, train_in
+
+TWO = [torch.device("cpu")] * 2
+NO_DROPOUT = {"dropout": 0.0}
+
+
+def two_processes(run):
+    execution = run.execution.model_copy(update={"n_devices": 2})
+    return train(dataclasses.replace(run, execution=execution))
+
+
+def together(run) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in run.network.parameters()])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
+def test_two_processes_are_one(run_of, tmp_path, sharded, tiny_atlas, tiny_model):
+    """On the same micro-batches without dropout, BatchNorm live: to 1e-5; tables split or not.
+
+    Each process reads half of each micro-batch. A checkpoint of two processes goes on with one, and
+    of split tables a model directory is made like any other. Weights are compared as changes: Adam
+    moves one whose gradient is rounding by a whole step, whichever way the rounding went.
+    """
+    options = {"model": NO_DROPOUT}
+    start, alone = together(run_of(**options)), run_of(**options)
+    history = train(alone)
+
+    def apart(run) -> float:
+        return float((together(run) - together(alone)).norm() / (together(alone) - start).norm())
+
+    folder = tmp_path / "run"
+    execution = {"n_devices": 2, "shard_tables": sharded, "checkpoint_updates": 5}
+    both = run_of(folder=folder, execution=execution | {"keep_checkpoints": 9}, **options)
+    for one, two in zip(history, train(both), strict=True):
+        for name in ("loss", "validation_loss", "accuracy"):
+            assert two[name] == pytest.approx(one[name], abs=1e-5), name
+        assert two["gradient_norm"] == pytest.approx(one["gradient_norm"], rel=1e-5)
+    assert apart(both) < 0.01
+    statistics = both.network.peak_batch_norm, alone.network.peak_batch_norm
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(*(getattr(norm, name) for norm in statistics))
+    (folder / "step-000000008").rename(tmp_path / "later")
+    gone_on = run_of(folder=folder, **options)
+    assert len(train(gone_on)) == 2
+    assert apart(gone_on) < 0.01
+    design = Design(tiny_model.model_copy(update=NO_DROPOUT), ("genes",))
+    model = FoundationModel(both.network, design, tiny_atlas.vocabulary)
+    model.save(tmp_path / "model")
+    loaded = from_pretrained(tmp_path / "model").network.state_dict()
+    assert all(
+        torch.equal(loaded[name], value) for name, value in both.network.state_dict().items()
+    )
+
+
+@pytest.mark.slow
+def test_a_refusal_in_a_process_is_this_ones(run_of):
+    run = run_of()
+    with torch.no_grad():
+        run.network.gene_decoder.fc2.bias.fill_(float("nan"))
+    with pytest.raises(ModelError, match="micro-batch 1 of 2 is not finite in epoch 1"):
+        two_processes(run)
+
+
+@pytest.mark.slow
+def test_a_signal_is_handed_on_and_the_run_goes_on(run_of, tmp_path):
+    folder = tmp_path / "run"
+    config = {"epochs": 400, "patience": 400}
+
+    def ask() -> None:
+        while not (folder / "steps.jsonl").exists() or not (folder / "steps.jsonl").read_text():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    with pytest.raises(SystemExit) as stopped:
+        two_processes(run_of(config=config, folder=folder))
+    asking.join()
+    assert stopped.value.code == 0
+    (saved,) = folder.glob("step-*")
+    state = json.loads((saved / "state.json").read_text())["state"]
+    assert 0 < state["step"] < 1600
+
+
+def killed(world: World, run) -> list[dict[str, float]]:
+    if world.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return train_in(world, run)
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_all_with_one_line(run_of):
+    with pytest.raises(ModelError, match=r"process 1 of 2 ended without a word \(SIGKILL\)"):
+        spawn(killed, run_of(), TWO)
+
+
+def test_every_cell_is_dealt_out_once():
+    rows = np.arange(10, 17)
+    parts = [World(rank, 3, TWO[0]).part_of(rows) for rank in range(3)]
+    assert sorted(np.concatenate([part for part, _ in parts])) == rows.tolist()
+    assert {weight for _, weight in parts} == {1.0}
+    few = [World(rank, 3, TWO[0]).part_of(rows[:2]) for rank in range(3)]
+    assert all(part.tolist() == [10, 11] for part, _ in few)
+    assert sum(weight for _, weight in few) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("n_gpus", "n_devices", "told"),
+    [
+        (0, 1, "no GPU can be used .*training.device: cpu"),
+        (1, 2, "n_devices is 2, but GPUs here: 1"),
+    ],
+)
+def test_missing_gpus_are_named(tiny_execution, monkeypatch, n_gpus, n_devices, told):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: n_gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    execution = tiny_execution.model_copy(update={"device": "cuda"})
+    with pytest.raises(ModelError, match=told):
+        devices_of(execution, n_devices)
+
+
+def test_auto_takes_the_gpu_where_there_is_one(tiny_execution, monkeypatch):
+    execution = tiny_execution.model_copy(update={"device": "auto"})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices_of(execution, 2) == TWO
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices_of(execution, 2) == [torch.device("cuda", 0), torch.device("cuda", 1)]
+
+
+def test_memory_maps_are_passed_on_as_files(run_of, tmp_path):
+    run = run_of()
+    with (tmp_path / "run").open("wb") as handle:
+        launch._Parcel(handle).dump(run.training)
+    stored = run.training.store.peak_tokens.nbytes
+    assert isinstance(run.training.store.peak_tokens, np.memmap)
+    content = (tmp_path / "run").read_bytes()
+    assert b"peak_tokens.npy" in content
+    assert np.asarray(run.training.store.peak_tokens).tobytes()[:400] not in content
+    assert stored > 400

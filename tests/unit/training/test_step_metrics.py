@@ -1,0 +1,77 @@
+"""Figures told while training goes on."""
+
+import json
+
+import pytest
+import torch
+
+from epifoundation.training.loop import train
+from epifoundation.training.metrics import StepLog, figures, training_flops
+
+
+def test_arithmetic_is_that_of_the_printed_sizes(run_of):
+    """6 blocks of 512, 1.43 TFLOP a cell in training at a mean of 5,186 peaks: by hand, one cell.
+
+    25.2 MFLOP a token and 4 L d attention a token and block, the last block for [CLS] alone.
+    """
+    run = run_of()
+    sizes = {"d_model": 512, "d_feedforward": 1024, "n_layers": 6}
+    config = run.network.config.model_copy(update=sizes)
+    minibatch = run.training.read(run.training.rows[:1])
+    length = minibatch.cells.n_tokens
+    token = 2 * (4 * 512**2 + 2 * 512 * 1024)  # of a block
+    five = 5 * (length * token + 4 * 512 * length**2)
+    last = length * (2 * 2 * 512**2 + 4 * 512) + 2 * (2 * 512**2 + 2 * 512 * 1024)
+    genes = minibatch.genes.n_pairs * 2 * 128 * (512 + 128)
+    assert 6 * token == pytest.approx(25.2e6, rel=2e-3)
+    assert training_flops(config, minibatch) == pytest.approx(3 * (five + last + genes))
+
+
+def test_rates_are_of_all_time_and_accuracy_only_where_it_is():
+    sums = {
+        "loss": 30.0,
+        "examples": 20,
+        "gradient_norm": 6.0,
+        "updates": 3,
+        "seconds": 4.0,
+        "waited": 0.1,
+        "cells": 8,
+        "tokens": 800,
+        "flops": 1e9,
+    }
+    told = figures(sums, torch.device("cpu"), 1)
+    assert (told["loss"], told["gradient_norm"], told["loader_wait"]) == (1.5, 2.0, 0.025)
+    assert (told["cells_per_second"], told["tokens_per_second"]) == (2.0, 200.0)
+    assert not {"accuracy", "mfu"} & set(told)
+    assert figures(sums | {"correct": 5}, torch.device("cpu"), 1)["accuracy"] == 0.25
+
+
+def test_lines_after_the_checkpoint_are_taken_out(tmp_path):
+    lines = ['{"step": 1}', '{"step": 2}', '{"step": 3}', '{"ste']
+    (tmp_path / "steps.jsonl").write_text("\n".join(lines))
+    log = StepLog(tmp_path, 2, tensorboard=False)
+    log.write({"step": 3, "loss": 0.5})
+    steps = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
+    assert steps == [{"step": 1}, {"step": 2}, {"step": 3, "loss": 0.5}]
+
+
+def test_a_line_every_so_many_updates(run_of, tmp_path):
+    run = run_of(folder=tmp_path / "run", execution={"log_every_updates": 3})
+    train(run)
+    text = (tmp_path / "run" / "steps.jsonl").read_text()
+    steps = [json.loads(line) for line in text.splitlines()]
+    assert [line["step"] for line in steps if "loss" in line] == [3, 6]
+    assert [line["step"] for line in steps if "validation_loss" in line] == [4, 8]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard.*")
+def test_tensorboard_reads_the_same(run_of, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(run_of(folder=tmp_path / "run", execution={"tensorboard": True}))
+    text = (tmp_path / "run" / "steps.jsonl").read_text()
+    losses = [line["loss"] for line in map(json.loads, text.splitlines()) if "loss" in line]
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx(losses, rel=1e-6)
