@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 NORMAL_DEPTH = 1e4  # Seurat NormalizeData, scale.factor
 LOESS_SPAN = 0.3  # Seurat FindVariableFeatures, loess.span
+FEWEST_MEANS = 10  # so that a quadratic has something to follow
 LARGEST_SCALED = 10.0  # Seurat ScaleData, scale.max
 
 
@@ -32,8 +33,6 @@ def variance_table(counts: sparse.csr_matrix) -> pd.DataFrame:
     Seurat's `vst`: the expected variance is a loess fit over log10 mean and variance; standardised
     values are clipped above at the square root of the number of cells, and not re-centred.
     """
-    from skmisc.loess import loess  # here, since only clustering needs it
-
     by_gene = sparse.csc_matrix(counts, dtype=np.float64)
     n_cells, n_genes = by_gene.shape
     stored = np.diff(by_gene.indptr)
@@ -43,9 +42,7 @@ def variance_table(counts: sparse.csr_matrix) -> pd.DataFrame:
     variance = (squares + (n_cells - stored) * mean**2) / (n_cells - 1)
     varies = variance > 0
     expected = np.zeros(n_genes)
-    fit = loess(np.log10(mean[varies]), np.log10(variance[varies]), span=LOESS_SPAN, degree=2)
-    fit.fit()
-    expected[varies] = 10**fit.outputs.fitted_values
+    expected[varies] = 10 ** _trend(np.log10(mean[varies]), np.log10(variance[varies]))
     # Nonzero entries in the order of cells, zeros last: the order decides exact ties.
     scale = np.sqrt(np.where(varies, expected, 1))
     scaled = np.minimum((by_gene.data - mean[gene_of]) / scale[gene_of], np.sqrt(n_cells))
@@ -59,6 +56,36 @@ def variance_table(counts: sparse.csr_matrix) -> pd.DataFrame:
             "variance_standardized": standardized,
         }
     )
+
+
+def _trend(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the loess fit of `y` at `x` (R's loess), nearly singular neighbourhoods included.
+
+    Where many of few cells' genes share one mean, R warns and goes on; so does this.
+    """
+    from skmisc.loess import loess  # here, since only clustering needs it
+
+    if len(np.unique(x)) < FEWEST_MEANS:
+        message = (
+            f"{len(x)} genes vary, with {len(np.unique(x))} different means: too few to fit their"
+            " variance (Seurat's vst). Set cluster.n_variable_genes: null to use all genes."
+        )
+        raise DataError(message)
+    fit = loess(x, y, span=LOESS_SPAN, degree=2)
+    try:
+        fit.fit()
+    except ValueError as error:  # raised after fitting, for what R warns of
+        said = error.args[0]
+        said = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+        logger.warning("loess over %d genes: %s", len(x), said)
+    fitted = np.asarray(fit.outputs.fitted_values, dtype=np.float64)
+    if len(fitted) != len(x) or not np.isfinite(fitted).all():
+        message = (
+            f"the variance of {len(x)} genes cannot be fitted over their means (Seurat's vst). Set"
+            " cluster.n_variable_genes: null to use all genes."
+        )
+        raise DataError(message)
+    return fitted
 
 
 def variable_genes(counts: sparse.csr_matrix, n: int | None) -> NDArray[np.int64]:

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -98,3 +100,23 @@ def test_levels_ignore_depth():
     levels, normal = bin_expression(counts, 10), bin_expression(log_normalize(counts), 10)
     # rounding may move a value that lies on an interpolated edge; nothing else may differ
     assert np.mean(levels.data != normal.data) < 0.02
+
+
+def test_genes_of_few_cells_that_share_means_are_fitted_with_a_warning(caplog):
+    rng = np.random.default_rng(0)
+    counts = sparse.csr_matrix(rng.poisson(rng.gamma(0.5, 1, 60), (20, 60)))
+    table = variance_table(counts)
+    assert re.search(r"loess over \d+ genes: (reciprocal|There are other near)", caplog.text)
+    assert np.isfinite(table).all(axis=None)
+    assert table["variance_standardized"].max() > 1.2
+
+
+@pytest.mark.parametrize(
+    ("n_cells", "n_genes", "message"),
+    [(3, 2000, r"variance of \d+ genes cannot be fitted"), (10, 12, r"different means: too few")],
+)
+def test_too_few_cells_or_genes_for_vst_say_the_way_out(n_cells, n_genes, message):
+    rng = np.random.default_rng(0)
+    counts = sparse.csr_matrix(rng.poisson(rng.gamma(0.5, 1, n_genes), (n_cells, n_genes)))
+    with pytest.raises(DataError, match=f"{message}.*cluster.n_variable_genes: null"):
+        variance_table(counts)
