@@ -102,7 +102,7 @@ def call_peaks(
         return called, row
 
     with (
-        _parts(fragments, settings, standard_chromosomes, names, groups, threads) as parts,
+        _parts(fragments, settings, limits, names, groups, threads) as parts,
         ThreadPoolExecutor(max(1, threads)) as executor,
     ):
         calls, rows = map(list, zip(*executor.map(call, parts, parts.values()), strict=True))
@@ -127,19 +127,21 @@ def write_peaks(peaks: pd.DataFrame, path: Path | str) -> None:
 def _parts(
     fragments: Sequence[Path | str],
     settings: PeakConfig,
-    standard: Sequence[str],
+    limits: PeakFilter,
     names: Sequence[str] | None,
     groups: Sequence[Mapping[str, str]] | None,
     threads: int,
 ) -> Iterator[dict[str, Callable[[], Pool]]]:
     """Yield for each call its name and what returns its fragments."""
-    cap = _cap(settings)
-    pooling = partial(pool_fragments, cap=cap, standard_chromosomes=standard)
+    cap, standard, sizes = _cap(settings), limits.standard_chromosomes, limits.chrom_sizes
+    pooling = partial(pool_fragments, cap=cap, standard_chromosomes=standard, chrom_sizes=sizes)
     if settings.calls == "cluster":
         if groups is None:
             message = "peaks.calls is cluster, but no table says which barcode is in which cluster"
             raise DataError(message)
-        with grouped_fragments(fragments, groups, cap=cap, standard_chromosomes=standard) as parts:
+        with grouped_fragments(
+            fragments, groups, cap=cap, standard_chromosomes=standard, chrom_sizes=sizes
+        ) as parts:
             yield parts
     elif settings.calls == "sample":
         check_files(fragments)

@@ -62,20 +62,22 @@ def pool_fragments(
     *,
     cap: int | None,
     standard_chromosomes: Sequence[str],
+    chrom_sizes: Mapping[str, int] | None = None,
     threads: int = 1,
 ) -> Pool:
     """Return the starts of all fragments of the files, counted up to `cap` at a position.
 
     Without a cap they are only marked: duplicates must then be read from the files.
     Files may be sorted differently or not at all. `threads` files are read at a time; the result
-    does not depend on it. Refuses a file none of whose fragments is on a standard chromosome.
+    does not depend on it. Refuses a file none of whose fragments is on a standard chromosome, or
+    with fragments beyond the ends of chromosomes, where `chrom_sizes` tell them.
     """
     check_files(fragments)
     starts, lock = StartCounts(cap or 1), Lock()
 
     def read(path: Path | str) -> "_Seen":
         seen = _Seen()
-        for chunk in read_fragments(path):
+        for chunk in read_fragments(path, chromosome_sizes=chrom_sizes):
             seen.add(chunk)
             for chromosome, start in _by_chromosome(chunk):
                 with lock:
@@ -98,6 +100,7 @@ def grouped_fragments(
     *,
     cap: int | None,
     standard_chromosomes: Sequence[str],
+    chrom_sizes: Mapping[str, int] | None = None,
 ) -> Iterator[dict[str, Callable[[], Pool]]]:
     """Yield for each group, in order of the names, what returns the pool of its fragments.
 
@@ -115,7 +118,7 @@ def grouped_fragments(
         spilled = {name: _Spill(folder / f"{i}.bin") for i, name in enumerate(names)}
         code_of: dict[str, int] = {}
         for path, by_barcode in zip(fragments, groups, strict=True):
-            counted = _split(path, by_barcode, spilled, code_of)
+            counted = _split(path, by_barcode, spilled, code_of, chrom_sizes)
             _check_names(path, counted, standard_chromosomes)
         for name in names:
             if spilled[name].seen.n_fragments == 0:
@@ -185,6 +188,7 @@ def _split(
     by_barcode: Mapping[str, str],
     spilled: Mapping[str, _Spill],
     code_of: dict[str, int],
+    chrom_sizes: Mapping[str, int] | None,
 ) -> dict[str, int]:
     """Append the file's fragments to the spill of their group; return all by chromosome."""
     barcodes = list(by_barcode)
@@ -193,7 +197,7 @@ def _split(
     group_of = np.array([place[by_barcode[barcode]] for barcode in barcodes])
     has_fragments = np.zeros(len(barcodes), dtype=bool)
     seen = _Seen()
-    for chunk in read_fragments(path, barcodes):
+    for chunk in read_fragments(path, barcodes, chromosome_sizes=chrom_sizes):
         seen.add(chunk)
         known = chunk.of_known_barcodes()
         has_fragments[known.barcode] = True

@@ -97,7 +97,7 @@ def test_macs2_reaches_beyond_the_last_base_and_is_cut_there(tmp_path):
     assert cut["end"].max() == 100_000
     assert cut["name"].iloc[-1].endswith("-100000")
     assert len(cut) == len(free)
-    with pytest.raises(DataError, match=r"pooled peaks: 1 of .* start beyond the end"):
+    with pytest.raises(DataError, match=r"f\.tsv: .*fragments start beyond the end"):
         call_peaks([path], SETTINGS, chrom_sizes={"chr1": 95_000}, **arguments)
 
 
