@@ -20,7 +20,7 @@ wildcard_constraints:
     dataset="|".join(sheet.all_datasets()),
     seed=r"\d+",
     protocol="|".join(cfg.benchmark.protocols),
-    variant="full|no_batch|no_chromosome",
+    variant="full|no_batch|no_chromosome|no_pretrain",
 
 
 def params_of(section):

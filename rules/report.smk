@@ -2,6 +2,7 @@
 # In:  R/metrics.tsv; token stores, embeddings and predictions for the figures; small tables and
 #      training histories of all stages for the report
 # Out: R/tables/table{1..5}.{tsv,md,tex,html}  R/figures/{atlas}/figure{1,3,4,5,6}.{pdf,png}
+#      R/figures/{atlas}/training_curves.{pdf,png}
 #      R/report.html
 
 
@@ -141,6 +142,28 @@ rule figure_methods:
         "../workflow_scripts/figure_methods.py"
 
 
+rule figure_training:
+    """Draw the loss of pretraining and of each fine-tuning by epoch."""
+    input:
+        models=lambda wildcards: trained_of(wildcards.atlas).values(),
+    output:
+        pdf=f"{R}/figures/{{atlas}}/training_curves.pdf",
+        png=f"{R}/figures/{{atlas}}/training_curves.png",
+    log:
+        f"{R}/logs/figure/{{atlas}}.training_curves.log",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        names=lambda wildcards: list(trained_of(wildcards.atlas)),
+        code=code_of("reporting/curves.py", "reporting/figures.py"),
+    script:
+        "../workflow_scripts/figure_training.py"
+
+
 rule write_report:
     """Write the report of the run, one page that needs no other file."""
     input:
@@ -182,7 +205,7 @@ rule tables:
 
 
 rule figures:
-    """The paper's figures of every atlas."""
+    """The paper's figures of every atlas, and how training went."""
     input:
         [
             f"{R}/figures/{atlas}/figure{number}.{suffix}"
@@ -190,6 +213,11 @@ rule figures:
             for number in figures_of(atlas)
             for suffix in ("pdf", "png")
         ],
+        expand(
+            f"{R}/figures/{{atlas}}/training_curves.{{suffix}}",
+            atlas=sheet.atlases(),
+            suffix=("pdf", "png"),
+        ),
 
 
 rule report:

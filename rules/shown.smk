@@ -68,6 +68,21 @@ def methods_inputs(wildcards):
 UMAP_METHODS = [m for m in cfg.benchmark.integration if m != "random"] + [
     "epifoundation"
 ]
+
+
+def trained_of(atlas):
+    """Model directories of an atlas whose training is shown, by name."""
+    paths = {"pretraining": "pretrain/full.seed{seed}"}
+    for task in ("cell_type", "expression"):
+        for dataset in sheet.datasets(atlas):
+            path = f"finetune_{task}/{dataset}/full.{{protocol}}.seed{{seed}}"
+            paths[f"{task} {dataset}"] = path
+    return {
+        name: f"{R}/models/{atlas}/{path}".format(**SHOWN)
+        for name, path in paths.items()
+    }
+
+
 REPORT_FILES = {  # by what the report says of them: caption and path
     "funnels": {
         f"{row.atlas} {row.sample}": f"{R}/matrix/{row.atlas}/{row.sample}/qc_funnel.tsv"
@@ -93,19 +108,9 @@ REPORT_FILES = {  # by what the report says of them: caption and path
         for part, name in (("agreements", "agreement"), ("confusions", "confusion"))
     },
     "models": {
-        f"{atlas} {name}": f"{R}/models/{atlas}/{path}".format(**SHOWN)
+        f"{atlas} {name}": folder
         for atlas in sheet.atlases()
-        for name, path in [
-            ("pretraining", "pretrain/full.seed{seed}"),
-            *(
-                (
-                    f"{task} {dataset}",
-                    f"finetune_{task}/{dataset}/full.{{protocol}}.seed{{seed}}",
-                )
-                for task in ("cell_type", "expression")
-                for dataset in sheet.datasets(atlas)
-            ),
-        ]
+        for name, folder in trained_of(atlas).items()
     },
     "figures": {
         f"{atlas}, figure {number}": f"{R}/figures/{atlas}/figure{number}.png"
