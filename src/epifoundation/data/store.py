@@ -126,16 +126,25 @@ class TokenStore:
         return np.asarray(rows, np.int64)
 
 
-def expression_levels(store: TokenStore, n_bins: int) -> sparse.csr_matrix:
+def expression_levels(
+    store: TokenStore, n_bins: int, rows: NDArray[np.int64] | None = None
+) -> sparse.csr_matrix:
     """Return the target of expression prediction, cells × genes of the vocabulary, uint8.
 
-    Its entries are those of `store.gene_tokens`, in their order: 1 to `n_bins` - 1 each.
+    Of all cells, or of `rows`, which alone are read then. Its entries are those of
+    `store.gene_tokens`, in their order: 1 to `n_bins` - 1 each.
     """
-    columns = np.asarray(store.gene_tokens) - N_SPECIAL
-    entries = (np.asarray(store.gene_counts), columns, np.asarray(store.gene_indptr))
-    counts = sparse.csr_matrix(entries, shape=(store.n_cells, store.n_genes))
+    indptr = np.asarray(store.gene_indptr)
+    entries: slice | NDArray[np.int64] = slice(None)
+    if rows is not None:
+        starts, lengths = indptr[rows], store.n_cell_genes[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        entries = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
+    columns = store.gene_tokens[entries] - N_SPECIAL
+    shape = (len(indptr) - 1, store.n_genes)
+    counts = sparse.csr_matrix((store.gene_counts[entries], columns, indptr), shape=shape)
     levels = bin_expression(counts, n_bins)
-    if levels.nnz != len(store.gene_tokens):
+    if levels.nnz != len(columns):
         message = "the token store holds genes without a count. Rerun tokenize_cells."
         raise ContractError(message)
     return levels

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from epifoundation.contracts import NO_TYPE
@@ -104,7 +105,7 @@ def score_expression(
     is_test = split_of(store, split) == "test"
     cells = store.cells["cell"][is_test]
     genes, remark = _protein_coding(vocabulary.genes)
-    target = expression_levels(store, n_bins)[is_test][:, genes.index.to_numpy()]
+    target = expression_levels(store, n_bins, np.flatnonzero(is_test))[:, genes.index.to_numpy()]
     tables: list[pd.DataFrame] = []
     for method, path in files.items():
         levels = read_expression(path, cells, genes["gene_name"])

@@ -171,6 +171,9 @@ def test_expression_levels_stand_where_the_tokens_do(tiny_atlas):
     assert levels.indptr.tolist() == tiny_atlas.store.gene_indptr.tolist()
     assert levels.data.min() >= 1
     assert levels.data.max() == 9
+    some = expression_levels(tiny_atlas.store, 10, np.array([7, 3, 59]))
+    assert (some != levels[[7, 3, 59]]).nnz == 0
+    assert some.dtype == np.uint8
 
 
 @pytest.mark.parametrize("entries", [1, 50, 2**22])
