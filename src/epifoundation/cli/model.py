@@ -60,7 +60,7 @@ def embed(args: Arguments) -> None:
             matrix,
             crops=args.crops,
             seed=args.seed,
-            batch_tokens=args.batch_tokens or BATCH_TOKENS,
+            batch_tokens=BATCH_TOKENS if args.batch_tokens is None else args.batch_tokens,
             device=args.device,
             ignore_other_peaks=args.ignore_other_peaks,
             skip_empty=args.skip_empty,

@@ -90,6 +90,9 @@ def _heads_beside(vocabularies: Path) -> int:
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        message = f"{path} is no file. Give the authors' checkpoint, a .pth."
+        raise ModelError(message)
     try:
         found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except pickle.UnpicklingError as error:

@@ -205,7 +205,7 @@ def _read_vocabulary(folder: Path, expected_hash: str) -> Vocabulary:
     try:
         vocabulary = Vocabulary.read(folder)
     except ContractError as error:
-        message = f"{folder} cannot be used as a model: {error} Or copy the whole folder again."
+        message = f"{error} Or, if it is a model, copy the whole folder again."
         raise ModelError(message) from error
     if vocabulary.hash != expected_hash:
         message = (

@@ -49,10 +49,11 @@ class PeakMatrix:
     @contextmanager
     def open(cls, path: Path, layer: str | None = None) -> Iterator[tuple[Self, pd.DataFrame]]:
         """Open an h5ad for reading in pieces; yields the matrix and its obs."""
+        if not path.is_file():
+            message = f"{path} is no file. Give the h5ad of the cells."
+            raise DataError(message)
         try:
             handle = h5py.File(path, "r")
-        except FileNotFoundError:
-            raise
         except OSError as error:
             message = f"{path} is no h5ad, or was cut short ({error}). Copy or write it again."
             raise DataError(message) from error
