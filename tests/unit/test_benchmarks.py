@@ -1,0 +1,116 @@
+"""The benchmarks that need a GPU or minutes still run: their code, on a size of seconds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def checkout(monkeypatch):
+    """`python -m benchmarks.…` is called from the checkout."""
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+def test_gpu_benchmark_on_a_cpu(tmp_path, capsys):
+    from benchmarks import gpu
+
+    output = tmp_path / "gpu.json"
+    assert gpu.main(["--device", "cpu", "--small", "--output", str(output)]) == 0
+    report = json.loads(output.read_text())
+    assert json.loads(capsys.readouterr().out) == report
+    measured = report["pretraining"]
+    hours = 120_000 * 140 / measured["cells_per_second"] / 3600
+    assert measured["hours_of_the_papers_run"] == pytest.approx(hours)
+    assert measured["updates_measured"] > 2
+    assert 0 <= measured["loader_wait"] < 1
+    assert report["attention_kernels"]["sdpa"] == {"result": 0, "gradient": 0}
+    assert sum(kernel["share"] for kernel in report["top_kernels"]) > 0.5
+
+
+def test_gpu_benchmark_without_a_gpu_is_one_line(tmp_path, capsys):
+    from benchmarks import gpu
+
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    assert gpu.main(["--output", str(tmp_path / "gpu.json")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "--device cpu --small" in said
+
+
+def test_released_size_is_the_papers():
+    from benchmarks.gpu import released
+
+    from epifoundation.config import ModelConfig
+
+    size = released()
+    assert (size.sizes.n_peaks, size.sizes.n_genes) == (524_151, 36_601)
+    from epifoundation.cli.arguments import paper_section
+
+    assert size.network == paper_section(ModelConfig, "model")
+
+
+@pytest.mark.parametrize("mode", ["training", "inference"])
+def test_padded_references_compute_the_same(monkeypatch, mode):
+    from benchmarks import model, padded
+
+    monkeypatch.setattr(padded, "PEAK_POSITIONS", 90)
+    monkeypatch.setattr(padded, "GENE_POSITIONS", 30)
+    small = model.paper_network(n_layers=2, d_model=32, n_heads=2, d_feedforward=64, max_peaks=89)
+    network = model.synthetic_network(small, model.SIZES).eval()
+    cells, genes = model.minibatch(np.array([20, 80]), 12)
+    with torch.no_grad():
+        packed, *others = (model.work(network, v, mode)(cells, genes) for v in model.VARIANTS)
+    for other in others:
+        torch.testing.assert_close(other, packed, atol=1e-5, rtol=0)
+
+
+def test_ratios_are_over_what_both_have_computed():
+    from benchmarks.model import summary
+
+    def record(seconds: float) -> dict[str, float]:
+        return {"cpu_seconds": seconds, "seconds": seconds, "memory_gib": seconds / 10}
+
+    records = {
+        "packed.training.0": record(10),
+        "authors.training.0": record(20),
+        "naive.training.0": record(100),
+        "packed.training.1": record(20),
+        "authors.training.1": record(30),
+        "packed.inference.2": record(1000),
+    }
+    told = summary(records)
+    assert told["training, packed to authors"]["ratio"] == 0.6
+    assert told["training, packed to authors"]["packed"] == 15
+    assert told["training, packed to naive"]["ratio"] == 0.15  # both beside the one of naive
+    assert told["memory, packed to authors"]["ratio"] == 0.6
+    assert "inference, packed to authors" not in told
+
+
+def test_lengths_are_those_of_the_text():
+    from benchmarks.model import lengths
+
+    peaks = lengths().ravel()
+    assert np.median(peaks) == pytest.approx(4_500, rel=0.02)
+    assert peaks.max() == 11_999
+    assert (peaks**2).mean() / peaks.mean() == pytest.approx(6_760, rel=0.03)
+
+
+def test_synthetic_store_is_read_as_a_real_one(tmp_path):
+    from benchmarks.loader import packed, raw, waits
+    from benchmarks.synthetic import synthetic_store
+
+    from epifoundation.model.network import Sizes
+    from epifoundation.training.dataset import CellDataset
+
+    sizes = Sizes(3_000, 200, 24, 45)
+    store = synthetic_store(tmp_path, sizes, 400, mean_peaks=200, mean_genes=30)
+    assert store.n_cell_peaks.mean() == pytest.approx(200, rel=0.1)
+    cells = CellDataset(store, np.arange(400), max_peaks=300, seed=0, max_genes=50)
+    assert sum(packed(cells, 0)) == sum(raw(store)) == 400
+    assert 0 <= waits(cells, 1e-5) <= 1
