@@ -39,6 +39,16 @@ def test_count_keeps_the_order_of_barcodes_and_peaks(files):
     assert counts.X.toarray().tolist() == [[0, 1, 0], [2, 1, 0]]
 
 
+def test_many_files_are_counted_as_one_pool_within_known_chromosomes(files):
+    (files / "g.tsv").write_text("chr9\t0\t3\tB-1\t1\n")
+    (files / "sizes.tsv").write_text("chr1\t2000\nchr9\t10\n")
+    arguments = ["--fragments", files / "f.tsv", files / "g.tsv", "--peaks", files / "p.bed"]
+    arguments += ["--barcodes", files / "b.txt", "--output", files / "m.h5ad"]
+    arguments += ["--chrom-sizes", files / "sizes.tsv", "--threads", "2"]
+    assert main(["count", *map(str, arguments)]) == 0
+    assert ad.read_h5ad(files / "m.h5ad").X.toarray().tolist() == [[0, 1, 1], [2, 1, 0]]
+
+
 def test_a_missing_file_is_one_line(files, capsys):
     arguments = ["--fragments", files / "absent.tsv.gz", "--peaks", files / "p.bed"]
     arguments += ["--barcodes", files / "b.txt", "--output", files / "m.h5ad"]

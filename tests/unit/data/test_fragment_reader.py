@@ -1,0 +1,230 @@
+"""Reading fragments: many files, what a slow reading gives, and what is said of bad ones."""
+
+import gzip
+import logging
+import os
+
+import numpy as np
+import pandas as pd
+import pysam
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from epifoundation.data.fragment_lines import name_table, parse_lines
+from epifoundation.data.fragments import FragmentChunk, count_fragments_in_peaks, read_fragments
+from epifoundation.errors import DataError
+
+FIRST = "chr1\t100\t200\tA-1\t3\nchr1\t150\t400\tB-1\t1\n"
+SECOND = "chr2\t10\t60\tA-1\t1\nchr1\t120\t130\tB-1\t1\n"
+PEAKS = pd.DataFrame({"chrom": ["chr2", "chr1"], "start": [0, 120], "end": [20, 160]})
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="f.tsv"):
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+        return path
+
+    return write
+
+
+def rows(paths, barcodes=("A-1", "B-1"), **given):
+    return [
+        (chunk.chromosomes[c], int(s), int(e), int(b))
+        for chunk in read_fragments(paths, barcodes, **given)
+        for c, s, e, b in zip(chunk.chromosome, chunk.start, chunk.end, chunk.barcode, strict=True)
+    ]
+
+
+def test_many_files_are_one_pool(write):
+    parts = [write(FIRST, "a.tsv.gz"), write(SECOND, "b.tsv")]
+    whole = write(FIRST + SECOND, "whole.tsv")
+    assert rows(parts) == rows(whole)
+    chunks = list(read_fragments(parts))
+    assert [chunk.first_line for chunk in chunks] == [0, 2]
+    counts = count_fragments_in_peaks(parts, PEAKS, ["B-1", "A-1"], keep_absent=False)
+    assert counts.X.toarray().tolist() == [[0, 2], [1, 1]]  # chr2 is in the second file only
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("kind", ["plain", "gzip", "bgzip", "members"])
+def test_threads_and_compression_change_nothing(write, tmp_path, kind, threads):
+    random = np.random.default_rng(0)
+    lines = [
+        f"chr{i % 3}\t{n}\t{n + 50}\tA-1\t1\n"
+        for i, n in enumerate(random.integers(9**7, size=20_000))
+    ]
+    text = "".join(lines)
+    path = write(text, "plain.tsv" if kind != "gzip" else "f.tsv.gz")
+    if kind == "bgzip":
+        pysam.tabix_compress(str(path), str(path := tmp_path / "b.tsv.gz"), force=True)
+    if kind == "members":
+        path = tmp_path / "members.tsv.gz"
+        path.write_bytes(b"".join(gzip.compress(x.encode()) for x in (text[:777], text[777:])))
+        path.write_bytes(path.read_bytes() + b"\0" * 100)  # as tapes pad them
+    expected = [(x[0], int(x[1]), int(x[2]), 0) for x in (line.split("\t") for line in lines)]
+    assert rows(path, ["A-1"], threads=threads) == expected
+
+
+names = st.text(alphabet="abAB#-1é", min_size=1, max_size=6)
+fragment = st.tuples(names, st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1), names)
+noise = st.sampled_from(
+    ["", "# a\tb", "c\t1\t2", "c\t-1\t2\tx", "c\t1\t2147483648\tx", "c\t1\t2\t", "\t1\t2\tx",
+     "c\t1 \t2\tx", "c\t\t2\tx", "c\t1\t2\tx\ty", "c", "c\t1\t"]
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.one_of(fragment, noise), max_size=12), st.lists(names, unique=True))
+def test_lines_are_parsed_as_splitting_them_does(lines, barcodes):
+    written = [line if isinstance(line, str) else "\t".join(map(str, line)) for line in lines]
+    text = np.frombuffer("".join(f"{line}\n" for line in written).encode(), dtype=np.uint8)
+    expected, bad = [], []
+    for line in written:
+        fields = line.split("\t")
+        numbers = [int(x) for x in fields[1:3] if x.isdecimal()]
+        if not line or line.startswith("#"):
+            continue
+        if len(fields) == 4 and len(numbers) == 2 and all(fields) and max(numbers) < 2**31:
+            expected.append(
+                (fields[0], *numbers, (barcodes.index(fields[3]) if fields[3] in barcodes else -1))
+            )
+        else:
+            bad.append(line)
+    chromosomes, found, n_bad, begin = [], [], 0, 0
+    table = name_table(barcodes)
+    while begin < len(text):
+        part = parse_lines(text, begin, 4, name_table(chromosomes), table)
+        columns = (part.chromosome, part.start, part.end, part.barcode)
+        found += [(chromosomes[c], s, e, b) for c, s, e, b in zip(*map(list, columns), strict=True)]
+        chromosomes += [part.unknown] if part.unknown is not None else []
+        n_bad += part.n_bad
+        begin = part.end_byte
+    assert found == expected
+    assert n_bad == len(bad)
+
+
+@given(st.lists(st.integers(0, 3), max_size=30))
+def test_parts_of_chromosomes_keep_the_order_within(codes):
+    code, start = np.array(codes, dtype=np.int32), np.arange(len(codes))
+    chunk = FragmentChunk(0, ("d", "c", "b", "a"), code, start, start + 1, start)
+    found = [(name, part.start.tolist()) for name, part in chunk.by_chromosome()]
+    assert found == [
+        (chunk.chromosomes[c], np.flatnonzero(code == c).tolist()) for c in sorted(set(codes))
+    ]
+
+
+def test_the_same_file_twice_is_refused(write):
+    one, copy = write(FIRST, "a.tsv"), write(FIRST, "b.tsv")
+    with pytest.raises(DataError, match=r"a\.tsv is given twice: each"):
+        rows([one, one.parent / "." / "a.tsv"])
+    with pytest.raises(DataError, match=r"b\.tsv is given twice \(it equals .*a\.tsv"):
+        rows([one, copy])
+    with pytest.raises(DataError, match="no fragments file is given"):
+        rows([])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"BAM\x01\0\0", "but a BAM file"),
+        (b"\x89HDF\r\n\x1a\n", "but an HDF5 file"),
+        (b"%%MatrixMarket matrix\n", "but a matrix"),
+        (b"chr1 5 9 A-1\n", "separated by tabs"),
+        (b"# only\n# comments\n", "holds no fragment"),
+        (FIRST.encode() + b"chr1\t1e+05\t100100\tA-1\t1\n", r"line 3 is not a fragment .*1e\+05"),
+        (b"# x\n" + FIRST.encode() + b"chr1\t5\t9\tA-1\n", r"line 4 .*\(1 such lines"),
+    ],
+)
+def test_other_files_are_named(tmp_path, content, message):
+    path = tmp_path / "f.tsv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        rows(path)
+
+
+@pytest.mark.parametrize("n_lost", [1, 4, 9, 2000])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_plain_gzip_that_is_cut_off_is_refused(tmp_path, n_lost, threads):
+    random = np.random.default_rng(1)
+    text = "".join(f"chr1\t{n}\t{n + 9}\tA-1\t1\n" for n in random.integers(9**7, size=3000))
+    path = tmp_path / "f.tsv.gz"
+    path.write_bytes(gzip.compress(text.encode())[:-n_lost])
+    with pytest.raises(DataError, match=r"f\.tsv\.gz is cut off or damaged"):
+        rows(path, ["A-1"], threads=threads)
+
+
+def test_damage_within_a_bgzipped_file_is_refused(write, tmp_path):
+    path = tmp_path / "b.tsv.gz"
+    pysam.tabix_compress(str(write(FIRST * 9000)), str(path), force=True)
+    content = bytearray(path.read_bytes())
+    for i in (len(content) // 2, 16):  # data; the size of the first block
+        damaged = bytearray(content)
+        damaged[i] ^= 0xFF
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="cut off or damaged"):
+            rows(path)
+
+
+def test_barcodes_that_are_absent_are_counted(write, caplog):
+    assert len(rows(write(FIRST), ["A-1", "C-1", "D-1"])) == 2
+    assert "2 of 3 barcodes have no fragment (first: C-1)" in caplog.text
+    caplog.clear()
+    rows([write(FIRST, "a.tsv"), write(SECOND.replace("-1", "-2"), "b.tsv")])
+    assert "b.tsv: none of the 2 barcodes asked for is in its 2 fragments" in caplog.text
+    assert "(asked for A-1, the file has A-2)" in caplog.text
+
+
+def test_fragments_beyond_the_chromosome(write, caplog):
+    path = write(FIRST)
+    assert len(rows(path, chromosome_sizes={"chr1": 400})) == 2
+    assert not caplog.records
+    rows(path, chromosome_sizes={"chr1": 399})
+    assert (
+        "1 fragments reach beyond the end of their chromosome (first: chr1:150-400" in caplog.text
+    )
+    with pytest.raises(
+        DataError, match=r"1 or more fragments start beyond .*chr1:150-400, chr1 has"
+    ):
+        rows(path, chromosome_sizes={"chr1": 150})
+    rows(path, chromosome_sizes={"1": 150})
+    assert "2 fragments are on chromosomes without a size (first: chr1). The other" in caplog.text
+
+
+def test_an_index_that_does_not_fit_is_named(write, tmp_path, caplog):
+    path = tmp_path / "b.tsv.gz"
+    pysam.tabix_compress(str(write(FIRST)), str(path), force=True)
+    pysam.tabix_index(str(path), preset="bed", keep_original=True)
+    index = tmp_path / "b.tsv.gz.tbi"
+    with caplog.at_level(logging.WARNING):
+        rows(path)
+        assert not caplog.records
+        os.utime(index, (0, 0))
+        rows(path)
+        assert "b.tsv.gz.tbi is older than b.tsv.gz. It was not used" in caplog.text
+        pysam.tabix_compress(str(write(FIRST.replace("chr1", "chr3"))), str(path), force=True)
+        rows(path)
+        assert "2 chromosomes are in one of them only (first: chr1)" in caplog.text
+        index.write_text("no index")
+        rows(path)
+        assert "cannot be read as an index" in caplog.text
+
+
+def test_chromosomes_named_otherwise(write, caplog):
+    text = FIRST + "2\t10\t60\tA-1\t1\n"
+    counts = count_fragments_in_peaks(write(text), PEAKS, ["A-1"], keep_absent=True)
+    assert counts.X.toarray().tolist() == [[0, 1]]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "1 of 2 regions are on 1 chromosomes without fragments (first: chr2)" in caplog.text
+    assert "The other file calls it 2" in caplog.text
+    ensembl = write(FIRST.replace("chr", ""), "e.tsv")
+    with pytest.raises(DataError, match=r"none of the 2 regions .* fragments on 1\)\. The other"):
+        count_fragments_in_peaks(ensembl, PEAKS, ["A-1"], keep_absent=True)
+
+
+def test_an_empty_matrix_is_not_silent(write, caplog):
+    far = PEAKS.assign(start=[10_000, 20_000], end=30_000, chrom="chr1")
+    assert count_fragments_in_peaks(write(FIRST), far, ["A-1"], keep_absent=True).X.nnz == 0
+    assert "the matrix is empty: no fragment of the 1 barcodes overlaps any of the 2" in caplog.text
