@@ -20,6 +20,7 @@ from epifoundation.data.fragment_reader import FragmentChunk, read_fragments
 from epifoundation.data.regions import Array
 from epifoundation.data.starts import StartCounts, bed_lines
 from epifoundation.errors import DataError, DiskFullError
+from epifoundation.files import FULL_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -274,9 +275,11 @@ def room_in(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        # NumPy tells of a short write without a number.
+        full = shutil.disk_usage(folder).free < FULL_BYTES
+        if not full and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        message = f"the temporary folder {folder} is full. Set TMPDIR to a folder with more room."
+        message = f"{folder.parent} is full. Set TMPDIR to a folder with more room."
         raise DiskFullError(message) from error
 
 
@@ -285,8 +288,7 @@ def _check_room(folder: Path, n_tags: int, line_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         message = (
-            f"the temporary folder {folder} has {free / 1e9:.1f} GB free, peak calling on"
-            f" {n_tags:,} tags needs about {needed / 1e9:.1f} GB. Set TMPDIR to a folder with more"
-            " room."
+            f"{folder.parent} has {free / 1e6:,.0f} MB free, peak calling on {n_tags:,} tags needs"
+            f" about {needed / 1e6:,.0f} MB there. Set TMPDIR to a folder with more room."
         )
         raise DiskFullError(message)
