@@ -51,7 +51,7 @@ rule fetch_profiles:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=4000,
         runtime=60,
     params:
         url=cfg.labels.profiles,

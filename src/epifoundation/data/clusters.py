@@ -14,7 +14,7 @@ from epifoundation.data.cells import check_clusterable
 from epifoundation.data.expression import log_normalize, pca, scale_genes, variable_genes
 from epifoundation.data.latent import lsi, tf_idf, top_features
 from epifoundation.data.louvain import louvain
-from epifoundation.data.neighbors import nearest_graph, weighted_neighbors
+from epifoundation.data.neighbors import MIN_CELLS, nearest_graph, weighted_neighbors
 from epifoundation.errors import DataError
 from epifoundation.multiome import counts_of
 
@@ -63,10 +63,13 @@ def cluster_rna(
     """
     counts = counts_of(rna)
     kept = _passes_rna_criteria(counts, qc)
-    if not kept.any():
+    n_cells = int(kept.sum())
+    fewest = MIN_CELLS if config.small_samples else config.n_neighbors
+    if n_cells < fewest:
         message = (
-            f"sample {sample}: none of {rna.n_obs} barcodes has an RNA count within the limits of"
-            f" qc. Check its RNA counts, or relax qc.min_rna_umis and qc.max_rna_umis."
+            f"sample {sample}: {n_cells} of {rna.n_obs} barcodes have an RNA count within the"
+            f" limits of qc, and clusters on RNA need {fewest}. Relax qc.min_rna_umis or"
+            " qc.max_rna_umis, allow cluster.small_samples, or leave the sample out."
         )
         raise DataError(message)
     components = rna_components(counts[kept], config)
@@ -74,7 +77,7 @@ def cluster_rna(
         components, n_neighbors=config.n_neighbors, small_samples=config.small_samples
     )
     labels = louvain(graph, resolution=config.resolution, seed=config.seed)
-    _log_sizes(f"{sample}: RNA of {kept.sum()} of {rna.n_obs} barcodes", labels)
+    _log_sizes(f"{sample}: RNA of {n_cells} of {rna.n_obs} barcodes", labels)
     prefix = f"{sample}#"
     names = [name if name.startswith(prefix) else prefix + name for name in rna.obs_names[kept]]
     return pd.DataFrame({"barcode": names, "cluster": labels.astype(str)})

@@ -94,15 +94,17 @@ def test_barcodes_outside_the_rna_limits_join_no_rna_cluster(cells):
     found = cluster_rna(rna, CONFIG, sample="s", qc=limits)
     assert sorted(set(cells.obs_names) - set(found["barcode"])) == ["s#3", "s#5"]
     rna.X = rna.X * 0
-    with pytest.raises(DataError, match=r"sample s: none of 150 barcodes .* qc\.min_rna_umis"):
+    with pytest.raises(DataError, match=r"sample s: 0 of 150 .* need 15\. .*qc\.min_rna_umis"):
         cluster_rna(rna, CONFIG, sample="s", qc=limits)
 
 
 def test_few_cells_need_the_option(cells):
     few = cells["rna"][::10].copy()  # too few to tell the types
     config = CONFIG.model_copy(update={"n_neighbors": 20})
-    with pytest.raises(DataError, match=r"15 cells are fewer than the 20 .*small_samples: true"):
+    with pytest.raises(DataError, match=r"15 of 15 .* need 20\. .*cluster\.small_samples"):
         cluster_rna(few, config, sample="s", qc=None)
     small = config.model_copy(update={"small_samples": True})
     found = cluster_rna(few, small, sample="s", qc=None)
     assert len(found) == 15
+    with pytest.raises(DataError, match=r"3 of 3 barcodes .* need 4"):
+        cluster_rna(few[:3].copy(), small, sample="s", qc=None)
