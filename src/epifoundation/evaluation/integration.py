@@ -4,10 +4,6 @@ Where the paper's text and scib differ (bASW, GC) scib's definition is taken, si
 its numbers come from it. A score that is not defined on the given cells is NaN with its reason.
 """
 
-from dataclasses import dataclass
-
-import igraph
-import leidenalg
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -16,42 +12,41 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.metrics import normalized_mutual_info_score, silhouette_samples
 
 from epifoundation.errors import EvaluationError
-from epifoundation.evaluation.lisi import inverse_simpson
+from epifoundation.evaluation.embedded import (
+    Floats,
+    Labelled,
+    few_for_lisi,
+    leiden,
+    lisi_neighbourhoods,
+    lisi_note,
+    mean_within_types,
+    neighbor_graph,
+)
+from epifoundation.evaluation.integration_variants import (
+    VARIANT_METRICS,
+    adapted_batch_silhouette,
+    batch_lisi,
+    clustering_nmi,
+    neighbour_purity,
+    overall_batch_silhouette,
+)
+from epifoundation.evaluation.lisi import Neighbourhoods, inverse_simpson
 from epifoundation.evaluation.score import Score
 
 INTEGRATION_METRICS = ("iso", "nmi", "casw", "clisi", "basw", "gc")
-N_NEIGHBORS = 15  # scanpy's default, which scib uses
 RESOLUTIONS = tuple(2 * (step + 1) / 10 for step in range(10))  # scib: 0.2, 0.4 … 2.0
-LISI_NEIGHBORS = 90  # scib's k0
-
-Codes = npt.NDArray[np.int64]  # (n_cells,) category of each cell, 0 … n_categories - 1
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Cells with an embedding, a type and a batch each, none of them missing."""
-
-    embedding: npt.NDArray[np.floating]  # (n_cells, n_dimensions)
-    types: Codes
-    batches: Codes
-    type_names: tuple[str, ...]
-
-    @property
-    def n_types(self) -> int:
-        """Return how many types occur."""
-        return len(self.type_names)
-
-    @property
-    def n_batches(self) -> int:
-        """Return how many batches occur."""
-        return int(self.batches.max()) + 1
 
 
 def integration_metrics(
-    embedding: npt.NDArray[np.floating], cell_types: pd.Series, batches: pd.Series
+    embedding: npt.NDArray[np.floating],
+    cell_types: pd.Series,
+    batches: pd.Series,
+    *,
+    variants: bool = False,
 ) -> dict[str, Score]:
     """Return the scores named in INTEGRATION_METRICS, each larger when better.
+
+    With `variants` those of VARIANT_METRICS too (integration_variants.py).
 
     Parameters
     ----------
@@ -66,20 +61,31 @@ def integration_metrics(
         raise EvaluationError(message)
     reason = _not_scorable(embedding, cell_types, batches)
     if reason:
-        return dict.fromkeys(INTEGRATION_METRICS, Score.undefined(reason))
+        names = (*INTEGRATION_METRICS, *(VARIANT_METRICS if variants else ()))
+        return dict.fromkeys(names, Score.undefined(reason))
     types, type_names = pd.factorize(cell_types.astype(str), sort=True)
     batch_codes, _ = pd.factorize(batches.astype(str), sort=True)
     cells = Labelled(embedding, types, batch_codes, tuple(type_names))
     graph = neighbor_graph(embedding)
-    silhouettes = _type_silhouettes(cells)
-    return {
+    silhouettes = type_silhouettes(cells)
+    near = lisi_neighbourhoods(cells, graph.connectivities)
+    scores = {
         "iso": isolated_label_score(cells, silhouettes),
-        "nmi": best_clustering_nmi(cells, graph),
+        "nmi": best_clustering_nmi(cells, graph.connectivities),
         "casw": type_silhouette(cells, silhouettes),
-        "clisi": type_lisi(cells, graph),
+        "clisi": type_lisi(cells, near),
         "basw": batch_silhouette(cells),
-        "gc": graph_connectivity(cells, graph),
+        "gc": graph_connectivity(cells, graph.connectivities),
     }
+    if variants:
+        scores |= {
+            "nmi_resolution_1": clustering_nmi(cells, graph.connectivities),
+            "basw_text": overall_batch_silhouette(cells),
+            "gc_text": neighbour_purity(cells, graph.distances),
+            "bras": adapted_batch_silhouette(cells),
+            "ilisi": batch_lisi(cells, near),
+        }
+    return scores
 
 
 def _not_scorable(
@@ -96,18 +102,7 @@ def _not_scorable(
     return ""
 
 
-def neighbor_graph(embedding: npt.NDArray[np.floating]) -> sparse.csr_matrix:
-    """Return scanpy's graph of 15 neighbours: (n_cells, n_cells) UMAP connectivities."""
-    import anndata as ad
-    import scanpy as sc
-
-    cells = ad.AnnData(obsm={"X_emb": embedding}, shape=(len(embedding), 0))
-    n_neighbors = min(N_NEIGHBORS, len(embedding) - 1)
-    sc.pp.neighbors(cells, n_neighbors=n_neighbors, use_rep="X_emb")
-    return sparse.csr_matrix(cells.obsp["connectivities"])
-
-
-def _type_silhouettes(cells: Labelled) -> Floats | None:
+def type_silhouettes(cells: Labelled) -> Floats | None:
     """Return each cell's silhouette among the types; None where it is not defined."""
     if not 1 < cells.n_types < len(cells.types):
         return None
@@ -141,22 +136,10 @@ def best_clustering_nmi(cells: Labelled, graph: sparse.csr_matrix) -> Score:
     """Return the best NMI of types with Leiden clusters over ten resolutions."""
     if cells.n_types == 1:
         return Score.undefined("one cell type only")
-    edges = graph.tocoo()
-    network = igraph.Graph(
-        n=graph.shape[0], edges=np.stack([edges.row, edges.col], axis=1), directed=True
-    )
-    weights = edges.data.astype(np.float64)
-    scores = {}
-    for resolution in RESOLUTIONS:
-        clusters = leidenalg.find_partition(
-            network,
-            leidenalg.RBConfigurationVertexPartition,
-            weights=weights,
-            n_iterations=-1,
-            seed=0,
-            resolution_parameter=resolution,
-        ).membership
-        scores[resolution] = float(normalized_mutual_info_score(clusters, cells.types))
+    scores = {
+        resolution: float(normalized_mutual_info_score(clusters, cells.types))
+        for resolution, clusters in leiden(graph, RESOLUTIONS).items()
+    }
     best = max(scores, key=lambda resolution: scores[resolution])
     return Score(scores[best], f"resolution {best} chosen by the labels")
 
@@ -170,20 +153,7 @@ def type_silhouette(cells: Labelled, silhouettes: Floats | None) -> Score:
 
 def batch_silhouette(cells: Labelled) -> Score:
     """Return bASW: mean over types of the mean of 1 - |batch silhouette| within the type."""
-    if cells.n_batches == 1:
-        return Score.undefined("one batch only")
-    means = []
-    for code in range(cells.n_types):
-        members = cells.types == code
-        n_batches = len(np.unique(cells.batches[members]))
-        if n_batches in (1, members.sum()):
-            continue
-        within = silhouette_samples(cells.embedding[members], cells.batches[members])
-        means.append((1 - np.abs(within)).mean())
-    if not means:
-        return Score.undefined("no type has cells of two batches")
-    skipped = cells.n_types - len(means)
-    return Score(float(np.mean(means)), f"{skipped} types in one batch left out" if skipped else "")
+    return mean_within_types(cells, silhouette_samples)
 
 
 def graph_connectivity(cells: Labelled, graph: sparse.csr_matrix) -> Score:
@@ -196,15 +166,12 @@ def graph_connectivity(cells: Labelled, graph: sparse.csr_matrix) -> Score:
     return Score(float(np.mean(shares)))
 
 
-def type_lisi(cells: Labelled, graph: sparse.csr_matrix) -> Score:
+def type_lisi(cells: Labelled, near: Neighbourhoods | None) -> Score:
     """Return cLISI: (L - median inverse Simpson index) / (L - 1), L types."""
-    n_cells = len(cells.types)
     if cells.n_types == 1:
         return Score.undefined("one cell type only")
-    if n_cells <= LISI_NEIGHBORS:
-        return Score.undefined(f"{n_cells} cells: needs more than {LISI_NEIGHBORS} (k0)")
-    lisi = inverse_simpson(graph, cells.types, cells.n_types, n_neighbors=LISI_NEIGHBORS)
+    if near is None:
+        return Score.undefined(few_for_lisi(cells))
+    lisi = inverse_simpson(near, cells.types)
     value = (cells.n_types - np.nanmedian(lisi)) / (cells.n_types - 1)
-    few = n_cells < 10 * LISI_NEIGHBORS
-    note = f"{LISI_NEIGHBORS} neighbours are much of {n_cells} cells" if few else ""
-    return Score(float(value), note)
+    return Score(float(value), lisi_note(cells))

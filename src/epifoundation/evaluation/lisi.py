@@ -6,6 +6,7 @@ kernel here is compiled on first use instead. Its edge "lengths" are UMAP connec
 
 import heapq
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import numba
@@ -17,45 +18,59 @@ TOLERANCE = 1e-5  # of the entropy when fitting the kernel width
 MAX_TRIES = 50
 
 
-def inverse_simpson(
-    graph: sparse.csr_matrix,
-    categories: npt.NDArray[np.int64],
-    n_categories: int,
-    *,
-    n_neighbors: int,
-) -> npt.NDArray[np.float64]:
-    """Return each cell's effective number of categories among its graph neighbours.
+@dataclass(frozen=True)
+class Neighbourhoods:
+    """The nearest cells of each cell that has an edge, and how much each of them counts.
 
-    Parameters
-    ----------
-    graph
-        (n_cells, n_cells) connectivities; cells without an edge are left out.
-    categories
-        (n_cells,) category of each cell, 0 … n_categories - 1.
+    `cells` and `weights` are (n_cells, n_neighbors); weights of a row sum to 1. `fixed` is the
+    index of a cell that has no weights, as scib sets it, and NaN for all others.
+    """
 
-    Returns
-    -------
-    One value for each cell that has an edge; 1 where fewer than `n_neighbors` are reachable.
+    cells: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64]
+    fixed: npt.NDArray[np.float64]
+
+
+def neighbourhoods(graph: sparse.csr_matrix, n_neighbors: int) -> Neighbourhoods:
+    """Return the neighbourhoods on a graph of (n_cells, n_cells) connectivities.
+
+    The index is 1 where fewer than `n_neighbors` are reachable and -1 where all weights vanish.
     """
     graph = graph.sorted_indices()
     log_perplexity = np.log(np.floor(n_neighbors / 3))
-    weights = np.array([float(f"{weight}") for weight in graph.data])  # scib: text, then double
+    lengths = np.array([float(f"{weight}") for weight in graph.data])  # scib: text, then double
     indices = graph.indices.astype(np.int64)
-    values = []
-    for start in np.flatnonzero(np.diff(graph.indptr)):
-        found, distances = _compiled_nearest(graph.indptr, indices, weights, start, n_neighbors)
+    starts = np.flatnonzero(np.diff(graph.indptr))
+    cells = np.zeros((len(starts), n_neighbors), dtype=np.int64)
+    weights = np.zeros((len(starts), n_neighbors))
+    fixed = np.full(len(starts), np.nan)
+    for row, start in enumerate(starts):
+        found, distances = _compiled_nearest(graph.indptr, indices, lengths, start, n_neighbors)
         if len(found) < n_neighbors:
-            values.append(1.0)
+            fixed[row] = 1.0
             continue
         # scib passes distances through a text file with six significant digits
         rounded = np.array([float(f"{distance:.6g}") for distance in distances])
         probabilities = neighbor_probabilities(rounded, log_perplexity)
         if probabilities is None:
-            values.append(-1.0)
+            fixed[row] = -1.0
             continue
-        shares = np.bincount(categories[found], weights=probabilities, minlength=n_categories)
-        values.append(1 / float(shares @ shares))
-    return np.array(values)
+        cells[row], weights[row] = found, probabilities
+    return Neighbourhoods(cells, weights, fixed)
+
+
+def inverse_simpson(
+    near: Neighbourhoods, categories: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Return each cell's effective number of categories in its neighbourhood.
+
+    `categories` is (n_cells,), the category of each cell of the graph.
+    """
+    squares = np.zeros(len(near.fixed))
+    for code in np.unique(categories):
+        squares += np.where(categories[near.cells] == code, near.weights, 0).sum(axis=1) ** 2
+    known = np.isnan(near.fixed)
+    return np.where(known, 1 / np.where(known, squares, 1), near.fixed)
 
 
 def nearest_by_path(

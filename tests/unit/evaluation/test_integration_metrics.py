@@ -6,22 +6,32 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.metrics.pairwise import cosine_distances
 
 from epifoundation.errors import EvaluationError
+from epifoundation.evaluation.embedded import Labelled, neighbor_graph
 from epifoundation.evaluation.integration import (
     INTEGRATION_METRICS,
-    Labelled,
     batch_silhouette,
     graph_connectivity,
     integration_metrics,
     isolated_label_score,
     type_silhouette,
 )
+from epifoundation.evaluation.integration_variants import (
+    VARIANT_METRICS,
+    adapted_batch_silhouette,
+    neighbour_purity,
+    overall_batch_silhouette,
+    silhouettes_against_all,
+)
 from epifoundation.evaluation.lisi import (
+    Neighbourhoods,
     _compiled_nearest,
     inverse_simpson,
     nearest_by_path,
     neighbor_probabilities,
+    neighbourhoods,
 )
 
 
@@ -145,15 +155,82 @@ def test_nearest_by_path_is_dijkstra(rng, kernel):
 
 def test_inverse_simpson_between_one_and_the_number_of_types(rng):
     graph = random_graph(rng, 60)
-    one = inverse_simpson(graph, np.zeros(60, dtype=int), 1, n_neighbors=30)
-    np.testing.assert_allclose(one, 1)
-    mixed = inverse_simpson(graph, np.arange(60) % 3, 3, n_neighbors=30)
+    near = neighbourhoods(graph, 30)
+    np.testing.assert_allclose(inverse_simpson(near, np.zeros(60, dtype=int)), 1)
+    mixed = inverse_simpson(near, np.arange(60) % 3)
     assert 2 < np.median(mixed) <= 3
-    unreachable = inverse_simpson(graph, np.arange(60) % 3, 3, n_neighbors=60)
-    np.testing.assert_array_equal(unreachable, 1)  # fewer neighbours than asked, as scib
+    # fewer neighbours than asked count as 1, as in scib
+    unreachable = inverse_simpson(neighbourhoods(graph, 60), np.arange(60) % 3)
+    np.testing.assert_array_equal(unreachable, 1)
+
+
+def test_inverse_simpson_by_hand():
+    near = Neighbourhoods(
+        np.array([[1, 2], [0, 2], [0, 1]]),
+        np.array([[0.5, 0.5], [0.25, 0.75], [0.5, 0.5]]),
+        np.array([np.nan, np.nan, 1.0]),
+    )
+    values = inverse_simpson(near, np.array([0, 0, 1]))
+    np.testing.assert_allclose(values, [2, 1 / (0.25**2 + 0.75**2), 1])
 
 
 def test_probabilities_have_the_perplexity(rng):
     weights = neighbor_probabilities(rng.random(90), np.log(30))
     assert weights.sum() == pytest.approx(1)
     assert np.exp(-(weights * np.log(weights)).sum()) == pytest.approx(30, rel=1e-4)
+
+
+def test_many_cells_have_a_graph(rng):
+    # beyond 4,096 cells scanpy finds neighbours by another library
+    graph = neighbor_graph(rng.normal(size=(4_200, 3)))
+    assert graph.connectivities.shape == (4_200, 4_200)
+    assert (np.diff(graph.distances.indptr) == 14).all()
+
+
+def test_overall_batch_silhouette_by_hand():
+    # Batch 0 at 0 and 1, batch 1 at 10 and 11: a = 1; b = 10.5, 9.5, 9.5, 10.5.
+    cells = labelled([[0], [1], [10], [11]], [0] * 4, [0, 0, 1, 1])
+    assert overall_batch_silhouette(cells).value == pytest.approx((1 / 10.5 + 1 / 9.5) / 2)
+
+
+def test_neighbour_purity_by_hand():
+    distances = sparse.csr_matrix([[0, 1, 2], [1, 0, 0], [3, 1, 0]])
+    cells = labelled(np.zeros((3, 1)), [0, 0, 1], [0] * 3)
+    assert neighbour_purity(cells, distances).value == pytest.approx((1 / 2 + 1 + 0) / 3)
+
+
+def test_silhouettes_against_all_are_the_plain_ones(rng):
+    embedding, batches = rng.normal(size=(30, 4)), np.repeat([0, 1, 2], 10)
+    distances = cosine_distances(embedding)
+    expected = []
+    for i in range(30):
+        own = (batches == batches[i]) & (np.arange(30) != i)
+        a = distances[i, own].mean()
+        others = set(batches) - {batches[i]}
+        b = np.mean([distances[i, batches == other].mean() for other in others])
+        expected.append((b - a) / max(a, b))
+    np.testing.assert_allclose(silhouettes_against_all(embedding, batches), expected)
+
+
+def test_one_batch_apart_is_seen_only_against_all(rng):
+    """Two batches mixed and a third far away: the nearest batch hides the third."""
+    batches = np.repeat([0, 1, 2], 40)
+    embedding = rng.normal(size=(120, 6)) + np.where(batches == 2, 8, 0)[:, None] * np.eye(6)[0]
+    mixed = labelled(embedding, [0] * 120, batches)
+    alone = labelled(rng.normal(size=(120, 6)), [0] * 120, batches)
+    assert adapted_batch_silhouette(mixed).value < 0.8 * adapted_batch_silhouette(alone).value
+
+
+def test_variants_are_added_on_request(rng):
+    embedding, types = clusters(rng, 100)
+    batches = pd.Series(rng.choice(["a", "b"], len(types)))
+    scores = integration_metrics(embedding, types, batches, variants=True)
+    assert list(scores) == [*INTEGRATION_METRICS, *VARIANT_METRICS]
+    assert scores["gc_text"].value == 1
+    assert scores["nmi_resolution_1"].value <= scores["nmi"].value
+    assert scores["ilisi"].value > 0.5
+    apart = integration_metrics(
+        embedding, types, pd.Series(np.where(types == "type0", "a", "b")), variants=True
+    )
+    assert apart["ilisi"].value < 0.1
+    assert math.isnan(apart["bras"].value)
