@@ -49,6 +49,7 @@ rule assemble:
         code=code_of(
             "contracts.py",
             "data/assembly.py",
+            "data/cell_ontology.py",
             "data/csr_files.py",
             "data/expression.py",
             "data/multiome_rows.py",

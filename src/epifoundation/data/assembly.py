@@ -15,6 +15,7 @@ from scipy import sparse
 
 from epifoundation import __version__
 from epifoundation.contracts import LABELS, SCHEMA_VERSION
+from epifoundation.data.cell_ontology import ontology_ids
 from epifoundation.data.csr_files import RowAppender, check_room, take_columns
 from epifoundation.data.expression import log_normalize
 from epifoundation.data.multiome_rows import MultiomeRows
@@ -50,7 +51,8 @@ def write_atlas(
     """Write one multiome of all samples' cells, in the given order, sample after sample.
 
     `samples` are h5mu files of counts with global obs sample, batch, tissue and donor; `labels` one
-    LABELS table per sample where DISCO labels them, else empty. Of the result, `rna.X` is
+    LABELS table per sample where DISCO labels them, else empty. Types that were given get the
+    Cell Ontology id of their name, where it is known. Of the result, `rna.X` is
     log-normalised and `atac.X` binary; both have `layers["counts"]`. Peaks must be the same
     throughout; of genes those that every sample has are kept, in the order of the first. `uns`
     says what it was made from: schema_version, package_version, config_hash, label_source and
@@ -178,6 +180,9 @@ def _cells(
         raise DataError(message)
     if source == "given":
         _check_given(cells)
+        if "cell_ontology_id" not in cells:
+            ids = ontology_ids(cells["cell_type"].astype(str).tolist())
+            cells = cells.assign(cell_ontology_id=ids)
     elif source == "none":
         cells["cell_type"] = UNLABELLED
     text = cells.select_dtypes(exclude=["number", "bool"]).columns

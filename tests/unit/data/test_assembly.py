@@ -168,6 +168,11 @@ def test_given_labels_must_be_complete(tmp_path):
         assembled(tmp_path, [unlabelled])
 
 
+def test_given_types_get_their_ontology_id(tmp_path):
+    joined = assembled(tmp_path, [sample("s1", cell_types=("CD14 Mono", "nobody knows"))])
+    assert joined.obs["cell_ontology_id"].tolist() == ["CL:0001054", ""]
+
+
 def test_without_labels_all_cells_are_unlabelled(tmp_path):
     joined = assembled(tmp_path, [sample("s1")], source="none")
     assert set(joined.obs["cell_type"]) == {"unlabelled"}
