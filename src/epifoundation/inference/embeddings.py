@@ -24,4 +24,4 @@ def write_embeddings(
     cells = ad.AnnData(obs=obs.loc[there], obsm={EMBEDDING_KEY: embeddings[there]})
     cells.uns["epifoundation"] = {"package_version": __version__, **made}
     with whole(path) as partial:
-        cells.write_h5ad(partial, compression="gzip")
+        cells.write_h5ad(partial)

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -79,20 +79,31 @@ def embed_matrix(
     )
     n_peaks = _peaks_of_cells(matrix, column_tokens, skip_empty=skip_empty)
     _tell_of_long_cells(n_peaks, model.design.config.max_peaks, crops)
-    views = _views(matrix, column_tokens, model.design.config.max_peaks, crops, seed)
-    embeddings = np.full((matrix.n_cells, model.design.config.d_model), np.nan, np.float32)
+    n_views = np.where(n_peaks > model.design.config.max_peaks, crops, 1)
+    n_views[n_peaks == 0] = 0
+    embeddings = np.zeros((matrix.n_cells, model.design.config.d_model), np.float32)
     where = choose_device(device)
+    views = _views(matrix, column_tokens, model.design.config.max_peaks, crops, seed)
+    packs = (pack for chunk in views for pack in _packs(chunk, batch_tokens))
     with _memory_named(where, batch_tokens), torch.inference_mode(), inference_precision(where):
         network = model.network.eval().to(where)
-        for chunk in views:
-            read = np.unique([view.cell for view in chunk])
-            embeddings[read] = 0
-            for pack in _packs(chunk, batch_tokens):
-                z = _read(network, pack, where)
-                np.add.at(embeddings, [view.cell for view in pack], z)
-    n_views = np.where(n_peaks > model.design.config.max_peaks, crops, 1)
-    embeddings /= n_views[:, None].astype(np.float32)
+        for pack in _telling(packs, int(n_views.sum()), "cells" if crops == 1 else "crops"):
+            np.add.at(embeddings, [view.cell for view in pack], _read(network, pack, where))
+    with np.errstate(invalid="ignore"):  # a cell without peaks is 0 / 0, a row of NaN
+        embeddings /= n_views[:, None].astype(np.float32)
     return embeddings
+
+
+def _telling(packs: Iterable[list[View]], total: int, what: str) -> Iterator[list[View]]:
+    """Yield the packs, logging every few seconds how many of their cells are done, and the rate."""
+    began = told = time.monotonic()
+    done = 0
+    for pack in packs:
+        yield pack
+        done, now = done + len(pack), time.monotonic()
+        if now - told > SECONDS_BETWEEN_LINES or done == total:
+            told = now
+            logger.info("%s", progress_line(f"{what} embedded", done, total, now - began))
 
 
 def _read(network: torch.nn.Module, pack: list[View], device: torch.device) -> NDArray[np.float32]:
@@ -154,8 +165,7 @@ def _tell_of_long_cells(n_peaks: NDArray[np.int64], max_peaks: int, crops: int) 
 def _views(
     matrix: PeakMatrix, column_tokens: Tokens, max_peaks: int, crops: int, seed: int
 ) -> Iterator[list[View]]:
-    """Yield what is to be read of the cells of each piece of the matrix, telling the rate."""
-    began = told = time.monotonic()
+    """Yield what is to be read of the cells of each piece of the matrix."""
     for start, chunk in matrix.chunks():
         views = []
         for i in range(chunk.shape[0]):
@@ -166,10 +176,6 @@ def _views(
                 parts = crops_of(tokens, max_peaks, crops, draw)
                 views += [View(start + i, part, len(tokens)) for part in parts]
         yield views
-        done, now = start + chunk.shape[0], time.monotonic()
-        if now - told > SECONDS_BETWEEN_LINES or done == matrix.n_cells:
-            told = now
-            logger.info(progress_line("cells embedded", done, matrix.n_cells, now - began))
 
 
 def crops_of(
