@@ -1,0 +1,94 @@
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from epifoundation.cli import main
+from epifoundation.contracts import AGREEMENT, CLUSTERS, CONFUSION, LABELS
+from epifoundation.multiome import multiome, write_multiome
+
+GENES = [f"G{i}" for i in range(300)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Cells of two types in `cells.h5mu`, and profiles of these with and without atlas."""
+    folder = tmp_path_factory.mktemp("labels")
+    rng = np.random.default_rng(0)
+    kind = np.arange(80) % 2
+    rates, openness = rng.gamma(0.5, 2, (2, 300)), rng.gamma(0.3, 2, (2, 400))
+    names = [f"s#{i}" for i in range(80)]
+    obs = pd.DataFrame(index=names)
+    starts = np.arange(400) * 10
+    peaks = pd.DataFrame({"chrom": "chr1", "start": starts, "end": starts + 5})
+    peaks.index = [f"p{i}" for i in range(400)]
+    cells = multiome(
+        ad.AnnData(
+            sparse.csr_matrix(rng.poisson(rates[kind])), obs=obs, var=pd.DataFrame(index=GENES)
+        ),
+        ad.AnnData(sparse.csr_matrix(rng.poisson(openness[kind])), obs=obs, var=peaks),
+        pd.DataFrame({"cell_type": np.array(["Treg", "B cell"])[kind]}, index=names),
+    )
+    write_multiome(cells, folder / "cells.h5mu")
+    for name, mark in (("atlas", "--blood"), ("plain", "")):
+        columns = [f"Treg cell{mark}", f"B cell{mark}"]
+        table = pd.DataFrame(np.log1p(rates.T), index=GENES, columns=columns)
+        table.to_csv(folder / f"{name}.tsv", sep="\t")
+    return folder
+
+
+def run(command, folder, *arguments):
+    return main([command, *(str(folder / a[1:]) if a.startswith("@") else a for a in arguments)])
+
+
+def test_cells_are_clustered_labelled_and_the_sources_compared(folder):
+    assert not run(
+        "cluster",
+        folder,
+        "--input",
+        "@cells.h5mu",
+        "--output",
+        "@clustered.h5mu",
+        "--small-samples",
+    )
+    assert not run(
+        "cluster-rna", folder, "--input", "@cells.h5mu", "--sample", "s", "--output", "@rna.tsv"
+    )
+    assert len(CLUSTERS.read(folder / "rna.tsv")) == 80
+    label = ("--clusters", "@clustered.h5mu", "--min-shared-genes", "100", "--merge-synonyms")
+    profiles = ("--profiles", "@atlas.tsv", "--atlas", "blood")
+    assert not run("label", folder, *label, *profiles, "--output", "@wnn.tsv")
+    assert not run(
+        *("label", folder, *label, *profiles, "--rna-clusters", "@rna.tsv", "--method", "cellid"),
+        *("--output", "@rna_labels.tsv"),
+    )
+    assert set(LABELS.read(folder / "wnn.tsv")["cell_type"]) == {"regulatory T cell", "B cell"}
+    sources = (f"wnn={folder / 'wnn.tsv'}", f"rna={folder / 'rna_labels.tsv'}")
+    assert not run(
+        *("compare-labels", folder, "--labels", *sources, "--given", "@cells.h5mu"),
+        *("--output", "@agreement.tsv", "--confusion", "@confusion.tsv"),
+    )
+    agreement = AGREEMENT.read(folder / "agreement.tsv")
+    assert set(zip(agreement["one"], agreement["other"], strict=True)) == {
+        ("given", "wnn"),
+        ("given", "rna"),
+        ("wnn", "rna"),
+    }
+    assert (agreement["agreement"] > 0.95).all()
+    assert CONFUSION.read(folder / "confusion.tsv")["n_cells"].sum() == 240
+
+
+def test_an_atlas_that_no_profile_names_is_not_ignored(folder, capsys):
+    arguments = ("--clusters", "@cells.h5mu", "--profiles", "@plain.tsv", "--output", "@no.tsv")
+    assert run("label", folder, *arguments, "--atlas", "blood") == 2
+    assert "--atlas blood: the profiles of" in (said := capsys.readouterr().err)
+    assert "name no atlas" in said
+    assert "'Treg cell'" in said
+    assert run("label", folder, *arguments) == 2
+    assert "obs lacks cluster" in capsys.readouterr().err
+
+
+def test_sources_without_a_name_are_refused(folder, capsys):
+    assert run("compare-labels", folder, "--labels", "a.tsv", "--output", "@no.tsv") == 2
+    assert "--labels a.tsv: write NAME=FILE" in capsys.readouterr().err
