@@ -114,6 +114,7 @@ rule count:
         peaks=f"{R}/peaks/{{atlas}}/peaks.bed",
         genes=genes_file(),
         blacklist=blacklist_file(),
+        chrom_sizes=CHROM_SIZES,
     output:
         counts=f"{R}/matrix/{{atlas}}/{{sample}}/atac_counts.h5ad",
         metrics=f"{R}/matrix/{{atlas}}/{{sample}}/barcode_metrics.parquet",
@@ -123,7 +124,7 @@ rule count:
         f"{R}/benchmarks/count/{{atlas}}.{{sample}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=lambda wildcards, input: int(3000 + 4 * input.size_mb),
         runtime=240,
@@ -131,6 +132,7 @@ rule count:
         mitochondrial=cfg.reference.mitochondrial,
         code=code_of(
             "data/annotation.py",
+            "data/fragment_checks.py",
             "data/fragment_lines.py",
             "data/fragment_reader.py",
             "data/fragments.py",

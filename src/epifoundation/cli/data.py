@@ -120,10 +120,9 @@ def count(args: Arguments) -> None:
     """Count each barcode's fragments in each peak, as Signac's FeatureMatrix does."""
     from epifoundation.data.cells import write_counts
     from epifoundation.data.fragments import count_fragments_in_peaks
-    from epifoundation.data.intervals import read_chrom_sizes
-    from epifoundation.data.peak_files import read_peaks
+    from epifoundation.data.peak_files import known_sizes, read_peaks
 
-    sizes = read_chrom_sizes(args.chrom_sizes) if args.chrom_sizes else None
+    sizes = known_sizes(args.chrom_sizes)
     counts = count_fragments_in_peaks(
         args.fragments,
         read_peaks(args.peaks, chromosome_sizes=sizes),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from epifoundation.data.fragment_checks import other_name
-from epifoundation.data.intervals import check_ends
+from epifoundation.data.intervals import check_ends, read_chrom_sizes
 from epifoundation.data.regions import read_bed, region_names
 from epifoundation.errors import DataError
 
@@ -46,6 +46,11 @@ def read_peaks(
     _warn_of_mixed_names(peaks, path)
     _tell_convention(peaks, path)
     return peaks
+
+
+def known_sizes(path: Path | str | None) -> dict[str, int] | None:
+    """Return the lengths of chromosomes; None where no file is given, as in a rule without one."""
+    return read_chrom_sizes(path) if path else None
 
 
 def _warn_of_overlaps(peaks: pd.DataFrame, path: Path | str) -> None:

@@ -1,7 +1,7 @@
 """Barcode metrics as Signac computes them, from fragments read once."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import anndata as ad
@@ -40,6 +40,7 @@ def count_and_measure(
     *,
     mitochondrial: str,
     threads: int = 1,
+    chromosome_sizes: Mapping[str, int] | None = None,
 ) -> tuple[ad.AnnData, pd.DataFrame]:
     """Return counts of the barcodes of `rna` × all peaks, and contracts.BARCODE_METRICS of them.
 
@@ -53,7 +54,8 @@ def count_and_measure(
     measured = FragmentMetrics(
         genes, n_barcodes=len(barcodes), blacklist=blacklist, mitochondrial=mitochondrial
     )
-    for chunk in read_fragments(fragments, barcodes, threads=threads):
+    chunks = read_fragments(fragments, barcodes, threads=threads, chromosome_sizes=chromosome_sizes)
+    for chunk in chunks:
         in_peaks.add(chunk)
         measured.add(chunk)
     measured.check_chromosomes(names_of(fragments))
