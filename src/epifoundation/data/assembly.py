@@ -54,12 +54,14 @@ def write_atlas(
     LABELS table per sample where DISCO labels them, else empty. Types that were given get the
     Cell Ontology id of their name, where it is known. Of the result, `rna.X` is
     log-normalised and `atac.X` binary; both have `layers["counts"]`. Peaks must be the same
-    throughout; of genes those that every sample has are kept, in the order of the first. `uns`
-    says what it was made from: schema_version, package_version, config_hash, label_source and
-    `inputs`, a table of the samples with the SHA-256 of their files.
+    throughout; of genes those that every sample has are kept. Both come in the order of the first
+    sample. `uns` says what it was made from: schema_version, package_version, config_hash,
+    label_source and `inputs`, a table of the samples with the SHA-256 of their files.
     """
     parts = [MultiomeRows.open(path, needs_obs=NEEDS_OBS) for path in samples]
-    peaks, genes = _common_peaks(parts), _common_genes(parts)
+    peaks, genes = parts[0].var("atac")[list(PEAK_COLUMNS)], _common_genes(parts)
+    alike = peaks.astype({"chrom": str})
+    places = [_peak_place(part, alike, _name(parts[0])) for part in parts]
     obs = _cells(parts, [LABELS.read(path) for path in labels], label_source)
     joined = _without_counts(obs, genes, peaks)
     joined.uns["schema_version"] = SCHEMA_VERSION
@@ -73,7 +75,7 @@ def write_atlas(
         joined.write_h5mu(partial, compression="lzf")
         with h5py.File(partial, "r+") as file:
             _append(file["mod/rna"], _rna_blocks(parts, genes.index))
-            _append(file["mod/atac"], _atac_blocks(parts))
+            _append(file["mod/atac"], _atac_blocks(parts, places))
     logger.info(
         "%d cells of %d samples, %d genes, %d peaks; cell types: %s",
         len(obs),
@@ -116,29 +118,34 @@ def _rna_blocks(
 
 
 def _atac_blocks(
-    samples: Sequence[MultiomeRows],
+    samples: Sequence[MultiomeRows], places: Sequence[NDArray[np.int64] | None]
 ) -> Iterator[tuple[sparse.csr_matrix, NDArray[np.number]]]:
-    for sample in with_progress(samples, "samples, ATAC", total=len(samples), logger=logger):
-        for counts in sample.blocks("atac"):
+    pairs = zip(samples, places, strict=True)
+    for sample, place in with_progress(pairs, "samples, ATAC", total=len(samples), logger=logger):
+        for block in sample.blocks("atac"):
+            counts = block if place is None else take_columns(block, place, block.shape[1])
             yield counts, np.ones(counts.nnz)
 
 
-def _common_peaks(samples: Sequence[MultiomeRows]) -> pd.DataFrame:
-    first = samples[0].var("atac")[list(PEAK_COLUMNS)]
-    for sample in samples[1:]:
-        peaks = sample.var("atac")[list(PEAK_COLUMNS)]
-        same = min(len(peaks), len(first))
-        differ = (peaks[:same].to_numpy() != first[:same].to_numpy()).any(axis=1)
-        if len(peaks) != len(first) or differ.any():
-            row = int(np.argmax(differ)) if differ.any() else same
-            message = (
-                f"samples {_name(samples[0])} and {_name(sample)} have different peaks"
-                f" ({len(first)} and {len(peaks)}, from row {row + 1} on). All samples of an atlas"
-                " are counted on one peak set; matrices with peaks of their own belong in an atlas"
-                " of their own."
-            )
-            raise DataError(message)
-    return pd.DataFrame(first)
+def _peak_place(sample: MultiomeRows, peaks: pd.DataFrame, first: str) -> NDArray[np.int64] | None:
+    """Return where each peak of the sample stands among `peaks`, None where all stand alike."""
+    here = sample.var("atac")[list(PEAK_COLUMNS)].astype({"chrom": str})
+    if len(here) == len(peaks) and (here.to_numpy() == peaks.to_numpy()).all():
+        return None
+    known = pd.MultiIndex.from_frame(peaks)
+    place = known.get_indexer(pd.MultiIndex.from_frame(here))
+    unknown = np.flatnonzero(place < 0)
+    if len(unknown) or not len(here) == len(peaks) == len(np.unique(place)):
+        example = " ".join(map(str, here.iloc[unknown[0]])) if len(unknown) else "none"
+        message = (
+            f"samples {first} and {_name(sample)} have different peaks ({len(peaks):,} and"
+            f" {len(here):,}; {len(unknown):,} of the second are not in the first, e.g. {example})."
+            " All samples of an atlas are counted on one peak set; matrices with peaks of their own"
+            " belong in an atlas of their own."
+        )
+        raise DataError(message)
+    logger.info("sample %s: peaks put in the order of sample %s", _name(sample), first)
+    return np.asarray(place, np.int64)
 
 
 def _common_genes(samples: Sequence[MultiomeRows]) -> pd.DataFrame:

@@ -155,8 +155,15 @@ def test_no_common_gene_is_an_error(tmp_path):
 
 
 def test_other_peaks_are_an_error(tmp_path):
-    with pytest.raises(DataError, match=r"s1 and s2 have different peaks \(2 and 2, from row 2 on"):
+    said = r"s1 and s2 have different peaks \(2 and 2; 1 of the second .* e.g. chr1 2 5\)"
+    with pytest.raises(DataError, match=said):
         assembled(tmp_path, [sample("s1"), sample("s2", starts=(5, 2))])
+
+
+def test_peaks_in_another_order_are_put_in_the_first_samples(tmp_path):
+    joined = assembled(tmp_path, [sample("s1"), sample("s2", starts=(1, 5))])
+    assert joined["atac"].var["start"].tolist() == [5, 1]
+    assert joined["atac"].layers["counts"].toarray().tolist() == [[2, 0], [1, 5], [0, 2], [5, 1]]
 
 
 def test_given_labels_must_be_complete(tmp_path):
