@@ -130,9 +130,11 @@ class CellDataset:
                 genes.append(asked)
                 values.append(targets)
         batches, types = self.batch_ids, self.cell_type_ids
+        cells = pack_cells(peaks, None if batches is None else batches[rows])
+        n_peaks = self.store.peak_indptr[rows + 1] - self.store.peak_indptr[rows]
         return Minibatch(
             rows=rows,
-            cells=pack_cells(peaks, None if batches is None else batches[rows]),
+            cells=replace(cells, n_peaks=torch.from_numpy(n_peaks)),
             genes=pack_genes(genes, values) if self.max_genes is not None else None,
             cell_types=None if types is None else torch.from_numpy(types[rows]),
         )

@@ -108,3 +108,11 @@ def statistics(network: EpiFoundation, cells: CellDataset, minibatches: list[np.
 def test_running_statistics_are_those_of_a_full_pass_within_two_percent(network, cells):
     shuffled = [rows for epoch in range(4) for rows in cells.shuffled(epoch, 12)]
     assert max(statistics(network, cells, shuffled)) < 0.02
+
+
+def test_cells_know_how_many_peaks_they_have_beyond_those_read(cells):
+    rows = np.arange(20)
+    packed = cells.read(rows).cells
+    lengths = np.diff(cells.store.peak_indptr)[rows]
+    assert lengths.max() > cells.max_peaks
+    assert packed.accessible_peaks.tolist() == lengths.tolist()
