@@ -73,7 +73,7 @@ class PeakConfig(Section):
         description="One call on all fragments; or one a sample, or RNA cluster of one, merged."
     )
     frozen: str | None = Field(description="BED of a given peak set; null: call peaks.")
-    genome_size: float = Field(gt=0, description="MACS2 -g, in base pairs.")
+    genome_size: float = Field(gt=1, description="MACS2 -g, in base pairs.")
     q_value: float = Field(gt=0, lt=1, description="MACS2 -q.")
     extension_bp: int = Field(gt=0, description="MACS2 --extsize; --shift is minus half of it.")
     keep_duplicates: PositiveInt | Literal["auto", "all"] = Field(

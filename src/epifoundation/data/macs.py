@@ -1,6 +1,7 @@
 """MACS2, or MACS3, with the arguments of Signac's CallPeaks."""
 
 import logging
+import math
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from scipy.stats import binom
 
 from epifoundation.config import PeakConfig
 from epifoundation.data.starts import LARGEST_COUNT
@@ -62,16 +62,23 @@ def largest_duplicates(settings: PeakConfig, n_fragments: int) -> int | None:
     """
     if settings.keep_duplicates == "all":
         return None
-    if settings.keep_duplicates == "auto":
-        largest = int(binom.ppf(1 - RARE, n_fragments, min(1, 1 / settings.genome_size)))
-        if largest > LARGEST_COUNT:
-            message = (
-                f"peaks.keep_duplicates: auto would keep {largest} fragments a base, with"
-                f" {n_fragments:,} on {settings.genome_size:,.0f} bases. Check peaks.genome_size."
-            )
-            raise DataError(message)
-        return max(1, largest)
-    return settings.keep_duplicates
+    if settings.keep_duplicates != "auto":
+        return settings.keep_duplicates
+    # Cumulated chances of 0, 1, 2 ... fragments at a position, each from the one before.
+    odds = 1 / (settings.genome_size - 1)
+    largest, chance = 0, math.exp(n_fragments * math.log1p(-1 / settings.genome_size))
+    total = chance
+    while total <= 1 - RARE and largest <= LARGEST_COUNT:
+        largest += 1
+        chance *= odds * (n_fragments - largest + 1) / largest
+        total += chance
+    if largest > LARGEST_COUNT:
+        message = (
+            f"peaks.keep_duplicates: auto would keep more than {LARGEST_COUNT} fragments a base,"
+            f" with {n_fragments:,} on {settings.genome_size:,.0f} bases. Check peaks.genome_size."
+        )
+        raise DataError(message)
+    return max(1, largest)
 
 
 def find_caller(caller: str) -> str:

@@ -1,5 +1,6 @@
 """Where fragments start: a set of positions in one bit a base, or counts in one byte a base."""
 
+import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,7 @@ class StartCounts:
         for name, path in paths.items():
             np.save(path, self._cells[name])
         self._cells.clear()
+        _give_back_memory()
         yield
         for name, path in paths.items():
             self._cells[name] = np.load(path)
@@ -101,11 +103,12 @@ class StartCounts:
             if not block.any():
                 continue
             if self._shift:
-                found = np.flatnonzero(np.unpackbits(block, bitorder="little"))
-                yield (found + (i << 3)).astype(np.int32)
+                found = np.empty(int(np.bitwise_count(block).sum()), dtype=np.int32)
+                _list_bits(block, i << 3, found)
+                yield found
             else:
-                found = np.flatnonzero(block)
-                yield np.repeat(found + i, np.minimum(block[found], cap)).astype(np.int32)
+                filled = np.flatnonzero(block)
+                yield np.repeat(filled + i, np.minimum(block[filled], cap)).astype(np.int32)
 
     def n_positions_in(self, regions: pd.DataFrame) -> int:
         """Return at how many bases of disjoint regions (0-based, half-open) a fragment starts."""
@@ -115,6 +118,13 @@ class StartCounts:
             start, end = (part[name].to_numpy(dtype=np.int64) for name in ("start", "end"))
             total += _filled(cells, start, end, self._shift)
         return total
+
+
+def _give_back_memory() -> None:
+    """Let go of freed memory that glibc keeps for later, where the C library is glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def bed_lines(chromosome: str, start: Positions) -> Bytes:
@@ -155,6 +165,18 @@ def _write_number(number: int, lines: Bytes, at: int) -> int:
 def _mark(bits: Bytes, start: Positions) -> None:
     for i in range(len(start)):
         bits[start[i] >> 3] |= np.uint8(1 << (start[i] & 7))
+
+
+@_compiled
+def _list_bits(bits: Bytes, first: int, positions: Positions) -> None:
+    n = 0
+    for i in range(len(bits)):
+        if bits[i] == 0:
+            continue
+        for bit in range(8):
+            if (bits[i] >> bit) & 1:
+                positions[n] = first + (i << 3) + bit
+                n += 1
 
 
 @_compiled
