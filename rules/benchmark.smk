@@ -131,7 +131,9 @@ rule score_integration:
         code=code_of(
             "evaluation/baselines/__init__.py",
             "evaluation/inputs.py",
+            "evaluation/embedded.py",
             "evaluation/integration.py",
+            "evaluation/integration_variants.py",
             "evaluation/lisi.py",
             "evaluation/scoring.py",
         ),

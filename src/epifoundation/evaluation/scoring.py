@@ -12,14 +12,17 @@ from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.evaluation.annotation import ANNOTATION_METRICS, annotation_metrics
 from epifoundation.evaluation.baselines import ANNOTATION, EXPRESSION, INTEGRATION
 from epifoundation.evaluation.baselines.cells import Annotator, Predictor
+from epifoundation.evaluation.embedded import LISI_NEIGHBORS
 from epifoundation.evaluation.expression import EXPRESSION_METRICS, expression_metrics
 from epifoundation.evaluation.inputs import LABELS_OF_TEST_CELLS, split_of
 from epifoundation.evaluation.integration import INTEGRATION_METRICS, integration_metrics
+from epifoundation.evaluation.integration_variants import VARIANT_METRICS
 from epifoundation.evaluation.results import read_embedding, read_expression, read_predictions
 from epifoundation.evaluation.score import Score, Subject, metric_rows
 
 OURS = "epifoundation"  # and its ablations, `epifoundation_<variant>`
 PROTEIN_CODING = "protein_coding"
+FEWEST_FOR_LISI = 10 * LISI_NEIGHBORS
 
 
 def subject_of(dataset: Mapping[str, str | int], task: str) -> Subject:
@@ -48,9 +51,12 @@ def score_integration(
     for method, path in files.items():
         embedding = read_embedding(path, test["cell"])
         scores = (
-            dict.fromkeys(INTEGRATION_METRICS, Score.undefined(embedding))
+            dict.fromkeys((*INTEGRATION_METRICS, *VARIANT_METRICS), Score.undefined(embedding))
             if isinstance(embedding, str)
-            else integration_metrics(embedding, test["cell_type"], test["batch"])
+            else _reported(
+                integration_metrics(embedding, test["cell_type"], test["batch"], variants=True),
+                n_cells=len(test),
+            )
         )
         known = INTEGRATION.get(method)
         labels_seen = known.labels_seen if known else "train"
@@ -68,6 +74,14 @@ def score_integration(
         if ablated and method.startswith(OURS):
             tables.append(metric_rows(replace(one, task="ablation"), scores))
     return pd.concat(tables, ignore_index=True)
+
+
+def _reported(scores: dict[str, Score], *, n_cells: int) -> dict[str, Score]:
+    """Leave out LISI of so few cells that a neighbourhood is a tenth of them or more."""
+    if n_cells >= FEWEST_FOR_LISI:
+        return scores
+    reason = f"{n_cells} cells: LISI is reported from {FEWEST_FOR_LISI} on (10 k0)"
+    return scores | dict.fromkeys(("clisi", "ilisi"), Score.undefined(reason))
 
 
 def score_annotation(

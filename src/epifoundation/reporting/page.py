@@ -11,7 +11,13 @@ from typing import Any
 import pandas as pd
 
 from epifoundation.files import whole
-from epifoundation.reporting.layouts import METHOD_NAMES, METRIC_NAMES, SMALLER_IS_BETTER, Layout
+from epifoundation.reporting.layouts import (
+    METHOD_NAMES,
+    METRIC_NAMES,
+    NOT_PRINTED,
+    SMALLER_IS_BETTER,
+    Layout,
+)
 
 METHOD_KEYS = ["atlas", "dataset", "protocol", "block", "method"]
 
@@ -93,7 +99,8 @@ def _number(row: Mapping[Hashable, Any]) -> Cell:
 
 
 def _verdicts(group: pd.DataFrame) -> Cell:
-    counts = group["verdict"].value_counts(sort=False)
+    printed = group[group["verdict"] != NOT_PRINTED]
+    counts = (group if printed.empty else printed)["verdict"].value_counts(sort=False)
     if len(counts) == 1:
         return Cell(str(counts.index[0]))
     return Cell(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))

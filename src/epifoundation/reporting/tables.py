@@ -9,6 +9,7 @@ from epifoundation.reporting.layouts import (
     LABEL_FREE,
     LABEL_INFORMED,
     METHOD_NAMES,
+    NOT_PRINTED,
     SMALLER_IS_BETTER,
     UNRANKED,
     Layout,
@@ -16,7 +17,6 @@ from epifoundation.reporting.layouts import (
 from epifoundation.reporting.printed import TABLE_5, TABLE_5_FIXED
 
 TOLERANCE = 0.02  # a score within this of the printed one is reproduced; MSE: this share of it
-NOT_PRINTED = "not printed"
 IDENTITY = ["atlas", "dataset", "protocol", "method"]
 
 

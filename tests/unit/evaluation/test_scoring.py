@@ -51,7 +51,10 @@ def test_a_method_that_cannot_run_says_why_and_the_rest_is_scored(tiny_atlas, tm
     failed = table[table["method"] == "liger"]
     assert failed["value"].isna().all()
     assert failed["note"].str.startswith("environment missing").all()
-    assert table[table["method"] == "random"]["value"].notna().any()
+    scored = table[table["method"] == "random"].set_index("metric")
+    assert scored["value"].notna().any()
+    assert scored["note"]["clisi"] == "12 cells: LISI is reported from 900 on (10 k0)"
+    assert set(failed["metric"]) == set(scored.index) >= {"clisi", "bras"}
     assert set(table["n_cells"]) == {12}
 
 
