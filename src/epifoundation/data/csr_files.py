@@ -18,8 +18,8 @@ CHUNK_ENTRIES = 2**17  # of an HDF5 chunk: half of h5py's cache
 ROOM_BYTES = 2**24  # left free on a disk, for what HDF5 has yet to write when it closes a file
 
 
-def csr_blocks(group: h5py.Group, entries: int = BLOCK_ENTRIES) -> Iterator[sparse.csr_matrix]:
-    """Yield the rows of a matrix in order, at most `entries` stored values at a time.
+def csr_blocks(group: h5py.Group) -> Iterator[sparse.csr_matrix]:
+    """Yield the rows of a matrix in order, at most BLOCK_ENTRIES stored values at a time.
 
     A row is never cut. A matrix stored by columns has to be read whole, and is one block.
     """
@@ -33,7 +33,7 @@ def csr_blocks(group: h5py.Group, entries: int = BLOCK_ENTRIES) -> Iterator[spar
     indptr = np.asarray(group["indptr"][:], np.int64)
     start, end = 0, len(indptr) - 1
     while start < end:
-        stop = int(np.searchsorted(indptr, indptr[start] + entries, side="right")) - 1
+        stop = int(np.searchsorted(indptr, indptr[start] + BLOCK_ENTRIES, side="right")) - 1
         stop = max(stop, start + 1)
         part = slice(indptr[start], indptr[stop])
         yield sparse.csr_matrix(

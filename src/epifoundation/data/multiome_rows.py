@@ -106,6 +106,5 @@ class MultiomeRows:
 
 
 def _unreadable(path: Path | str, error: Exception) -> ContractError:
-    return ContractError(
-        f"{path} cannot be read as h5mu ({error}). Remake it, or check the download."
-    )
+    reason = str(error).strip().partition("\n")[0]
+    return ContractError(f"{path} cannot be read as h5mu ({reason}). Remake it, or fetch it again.")

@@ -116,7 +116,7 @@ def test_atlas_says_what_it_was_made_from(tmp_path):
 
 @pytest.mark.parametrize("entries", [1, 100, 2**22])
 def test_streamed_atlas_equals_one_joined_in_memory(tmp_path, monkeypatch, entries):
-    monkeypatch.setattr(csr_files.csr_blocks, "__defaults__", (entries,))
+    monkeypatch.setattr(csr_files, "BLOCK_ENTRIES", entries)
     rng = np.random.default_rng(0)
     genes = [["A", "B", "C", "D", "E"], ["E", "X", "C", "A", "D"]]
     samples = [random_sample(f"s{i}", names, rng) for i, names in enumerate(genes)]

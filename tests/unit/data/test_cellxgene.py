@@ -173,7 +173,7 @@ def written_from_real_cells(shared, path, accepted_genes):
     rna = ad.read_h5ad(folder / "10xpbmc_rna_subset.h5ad")
     mdata = cells(rna.X.toarray().astype(int), ids=tuple(rna.var["gene_ids"]), tissue="PBMC")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csr_files.csr_blocks, "__defaults__", (1000,))
+        patch.setattr(csr_files, "BLOCK_ENTRIES", 1000)
         write_cellxgene(
             MultiomeRows.of(mdata),
             path,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from epifoundation.data.csr_files import csr_blocks
+from epifoundation.data import csr_files
 from epifoundation.data.multiome_rows import MultiomeRows
 from epifoundation.data.store import TokenStore, expression_levels
 from epifoundation.data.tokens import write_store
@@ -183,7 +183,7 @@ def test_store_of_a_file_read_in_blocks_is_the_same(tmp_path, monkeypatch, entri
     write_multiome(cells, tmp_path / "cells.h5mu")
     vocabulary = build_vocabulary(cells)
     write_store(cells, vocabulary, tmp_path / "whole")
-    monkeypatch.setattr(csr_blocks, "__defaults__", (entries,))
+    monkeypatch.setattr(csr_files, "BLOCK_ENTRIES", entries)
     rows = MultiomeRows.open(tmp_path / "cells.h5mu")
     assert build_vocabulary(rows).hash == vocabulary.hash
     write_store(rows, vocabulary, tmp_path / "blocks")
