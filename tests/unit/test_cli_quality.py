@@ -1,0 +1,88 @@
+"""`qc` and `gene-activity` as a user runs them, on good files and on bad ones."""
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from epifoundation.cli import main
+
+GENE = 'chr1\ts\tgene\t4501\t9000\t.\t+\t.\tgene_id "E1"; gene_type "protein_coding";\n'
+
+
+@pytest.fixture
+def files(tmp_path):
+    random = np.random.default_rng(0)
+    start = np.sort(random.integers(3_000, 6_000, 400))
+    end = start + random.integers(30, 300, 400)
+    barcode = random.choice(["AA-1", "BB-1"], 400)
+    rows = zip(start, end, barcode, strict=True)
+    lines = [f"chr1\t{s}\t{e}\t{b}\t1\n" for s, e, b in rows]
+    (tmp_path / "f.tsv").write_text("".join([*lines, "chrM\t5\t99\tAA-1\t1\n"]))
+    (tmp_path / "g.gtf").write_text(GENE)
+    (tmp_path / "b.txt").write_text("BB-1\nAA-1\n")
+    (tmp_path / "p.bed").write_text("chr1\t4000\t5000\n")
+    return tmp_path
+
+
+def run(files, command, *options, **changed):
+    given = {"fragments": "f.tsv", "annotation": "g.gtf", "barcodes": "b.txt", "output": "o"}
+    arguments = [command, *options]
+    for name, value in {**given, **changed}.items():
+        arguments += [f"--{name}", str(files / value)]
+    return main(arguments)
+
+
+def test_the_settings_choose_the_metric(files):
+    assert run(files, "qc", "--mitochondrial", "chrM", peaks="p.bed", blacklist="p.bed") == 0
+    fast = pd.read_csv(files / "o", sep="\t")
+    assert fast["barcode"].tolist() == ["BB-1", "AA-1"]
+    assert fast["n_fragments"].sum() == 401
+    assert (fast["frac_in_peaks"] == fast["frac_in_blacklist"]).all()
+    n_mitochondrial = fast["frac_fragments_mitochondrial"] * fast["n_fragments"]
+    np.testing.assert_allclose(n_mitochondrial, [0, 1])
+    assert run(files, "qc", "--tss", "slow", "--nucleosome-lines", "signac") == 0
+    slow = pd.read_csv(files / "o", sep="\t")
+    assert (slow["tss_enrichment"] != fast["tss_enrichment"]).all()
+    assert slow["nucleosome_signal"].equals(fast["nucleosome_signal"])  # the file is short
+    assert "frac_in_peaks" not in slow
+
+
+def test_gene_activity_is_counts_unless_asked_for(files):
+    assert run(files, "gene-activity", output="a.h5ad") == 0
+    counts = ad.read_h5ad(files / "a.h5ad")
+    assert counts.X.dtype == np.int32
+    assert run(files, "gene-activity", "--normalize", output="a.h5ad") == 0
+    normalized = ad.read_h5ad(files / "a.h5ad")
+    assert (normalized.layers["counts"] != counts.X).nnz == 0
+    np.testing.assert_allclose(normalized.X.toarray(), np.log1p(10_000))  # one gene has it all
+
+
+BAD = [
+    ("g.gtf", GENE.replace('; gene_type "protein_coding"', ""), "none of its 1 genes has a type"),
+    ("g.gtf", GENE.replace("protein_coding", "lncRNA"), "types found: lncRNA"),
+    ("g.gtf", GENE.removeprefix("chr"), "rename the chromosomes of one of them"),
+    ("g.gtf", "gene\tE1\n", "g.gtf cannot be read as GTF"),
+    ("b.txt", "AA\nBB\n", "none of the 2 barcodes asked for is in its 401 fragments (asked for AA"),
+    ("b.txt", "AA-1\nAA-1\n", "b.txt: 1 of its 2 barcodes are listed more than once (first: AA-1"),
+    ("b.txt", "\n\n", "b.txt holds no barcode"),
+]
+
+
+@pytest.mark.parametrize("command", ["qc", "gene-activity"])
+@pytest.mark.parametrize(("name", "text", "message"), BAD)
+def test_bad_input_is_one_line_and_leaves_nothing(files, capsys, command, name, text, message):
+    (files / name).write_text(text)
+    before = sorted(files.iterdir())
+    assert run(files, command, output="o.h5ad") == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert sorted(files.iterdir()) == before
+
+
+def test_values_out_of_range_are_one_line(tmp_path, capsys):
+    assert main(["simulate", "--seed", "-1", "--output", str(tmp_path / "s")]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: simulate.seed: Input should be greater than or equal to 0")
+    assert not list(tmp_path.iterdir())
