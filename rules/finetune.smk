@@ -27,9 +27,10 @@ rule finetune_cell_type:
         f"{R}/benchmarks/finetune_cell_type/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
-    threads: 1 + cfg.training.n_workers
+    threads: 1
     resources:
         gpu=1,
+        cpus_per_task=1 + cfg.training.n_workers,
         mem_mb=64000,
         runtime=720,
     params:
@@ -54,9 +55,10 @@ rule finetune_expression:
         f"{R}/benchmarks/finetune_expression/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
-    threads: 1 + cfg.training.n_workers
+    threads: 1
     resources:
         gpu=1,
+        cpus_per_task=1 + cfg.training.n_workers,
         mem_mb=64000,
         runtime=720,
     params:

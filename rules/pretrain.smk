@@ -1,8 +1,9 @@
 # Pretraining of the model and of its two ablations.
 # Input: token store, vocabulary and split of the atlas. Output: a model directory per variant.
-# On a CPU training uses one thread: small matrix products gain little from a second one, and two
-# such jobs side by side take half the time. The section `training` is no parameter of these rules:
-# scripts read it from the configuration, so that another machine's settings rerun nothing.
+# Training takes one CPU thread a device: small matrix products gain little from a second one, and
+# two such jobs side by side take half the time. A cluster is asked for those that read ahead too.
+# The section `training` is no parameter of these rules: scripts read it from the configuration, so
+# that another machine's settings rerun nothing.
 # A killed job goes on from <results>/training/<stage>/<run> (docs/decisions/0012).
 
 MODEL_CODE = (
@@ -39,9 +40,10 @@ rule pretrain:
         f"{R}/benchmarks/pretrain/{{atlas}}.{{variant}}.seed{{seed}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
-    threads: cfg.training.n_devices * (1 + cfg.training.n_workers)
+    threads: cfg.training.n_devices
     resources:
         gpu=cfg.training.n_devices,
+        cpus_per_task=cfg.training.n_devices * (1 + cfg.training.n_workers),
         mem_mb=64000,
         runtime=2880,
     params:
