@@ -1,11 +1,17 @@
 # Clusters of each sample, and their cell types from DISCO's profiles of the tissue.
 # In:  cells.h5mu of a sample; RNA counts of its called cells
-# Out: R/labels/{atlas}/{sample}/{clustered.h5mu,rna_clusters.tsv,labels.tsv}, labels of the other
-#      source (labels.{source}.tsv) and R/labels/{atlas}/{agreement,confusion}.tsv on request
-from functools import partial
+# Out: R/labels/{atlas}/{sample}/{clustered.h5mu,rna_clusters.tsv}; labels.tsv from the clusters that
+#      labels.source names, labels.{the other source}.tsv beside it; and on request
+#      R/labels/{atlas}/{agreement,confusion}.tsv
 
 # Read where they are; where they are a URL, from what fetch_profiles made of it.
 PROFILES = local_or_url(cfg.labels.profiles) or f"{R}/reference/profiles.csv"
+# Which clusters give the labels, and which others are labelled to compare.
+LABELLED, COMPARED = (
+    ("disco_rna", "disco_wnn")
+    if cfg.labels.source == "disco_rna"
+    else ("disco_wnn", "disco_rna")
+)
 
 
 def rna_before_peaks(wildcards):
@@ -15,22 +21,12 @@ def rna_before_peaks(wildcards):
     return counts_of_sample(wildcards.sample)
 
 
-def label_inputs(source, wildcards):
-    """What is labelled: clusters over both modalities, or of RNA alone with the cells in them."""
-    folder = f"{R}/labels/{wildcards.atlas}/{wildcards.sample}"
-    if source == "disco_rna":
-        return {
-            "cells": f"{R}/matrix/{wildcards.atlas}/{wildcards.sample}/cells.h5mu",
-            "clusters": f"{folder}/rna_clusters.tsv",
-        }
-    return {"cells": f"{folder}/clustered.h5mu", "clusters": []}
-
-
-def compared_labels(source, wildcards):
-    """The labels of a source of all samples of an atlas."""
-    file = "labels.tsv" if source == cfg.labels.source else f"labels.{source}.tsv"
-    rows = sheet.select(atlas=wildcards.atlas)
-    return [f"{R}/labels/{row.atlas}/{row.sample}/{file}" for row in rows]
+def all_labels(file):
+    """A file of labels of every sample of an atlas."""
+    return lambda wildcards: [
+        f"{R}/labels/{row.atlas}/{row.sample}/{file}"
+        for row in sheet.select(atlas=wildcards.atlas)
+    ]
 
 
 def compared_cells(wildcards):
@@ -125,10 +121,12 @@ rule cluster_rna:
 rule label:
     """Give each cluster the cell type whose profile its mean expression follows best."""
     input:
-        unpack(partial(label_inputs, cfg.labels.source)),
+        clustered=f"{R}/labels/{{atlas}}/{{sample}}/clustered.h5mu",
+        rna_clusters=f"{R}/labels/{{atlas}}/{{sample}}/rna_clusters.tsv",
         profiles=PROFILES,
     output:
         labels=f"{R}/labels/{{atlas}}/{{sample}}/labels.tsv",
+        compared=f"{R}/labels/{{atlas}}/{{sample}}/labels.{COMPARED}.tsv",
     log:
         f"{R}/logs/label/{{atlas}}.{{sample}}.log",
     benchmark:
@@ -141,6 +139,7 @@ rule label:
         runtime=30,
     params:
         labels=params_of(cfg.labels),
+        sources=(LABELLED, COMPARED),
         disco_atlas=lambda wildcards: sheet.one(
             wildcards.sample, wildcards.atlas
         ).disco_atlas,
@@ -157,26 +156,12 @@ rule label:
         "../workflow_scripts/label.py"
 
 
-use rule label as label_otherwise with:
-    input:
-        unpack(lambda wildcards: label_inputs(wildcards.source, wildcards)),
-        profiles=PROFILES,
-    output:
-        labels=f"{R}/labels/{{atlas}}/{{sample}}/labels.{{source}}.tsv",
-    log:
-        f"{R}/logs/label_otherwise/{{atlas}}.{{sample}}.{{source}}.log",
-    benchmark:
-        f"{R}/benchmarks/label_otherwise/{{atlas}}.{{sample}}.{{source}}.tsv"
-    wildcard_constraints:
-        source="disco_wnn|disco_rna",
-
-
 rule compare_labels:
     """Say how far the label sources of an atlas agree: the ceiling of what can be predicted."""
     input:
         cells=compared_cells,
-        disco_wnn=partial(compared_labels, "disco_wnn"),
-        disco_rna=partial(compared_labels, "disco_rna"),
+        labels=all_labels("labels.tsv"),
+        compared=all_labels(f"labels.{COMPARED}.tsv"),
     output:
         agreement=f"{R}/labels/{{atlas}}/agreement.tsv",
         confusion=f"{R}/labels/{{atlas}}/confusion.tsv",
@@ -189,6 +174,7 @@ rule compare_labels:
         mem_mb=4000,
         runtime=30,
     params:
+        sources=(LABELLED, COMPARED),
         datasets=lambda wildcards: [
             row.dataset or "ALLTissue" for row in sheet.select(atlas=wildcards.atlas)
         ],

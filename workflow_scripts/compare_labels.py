@@ -15,8 +15,10 @@ if __name__ == "__main__":
             [given_types(path) for path in files.cells],
             snakemake.params.datasets,
             {
-                source: [LABELS.read(path) for path in files[source]]
-                for source in ("disco_wnn", "disco_rna")
+                source: [LABELS.read(path) for path in paths]
+                for source, paths in zip(
+                    snakemake.params.sources, (files.labels, files.compared), strict=True
+                )
             },
         )
         agreement, confusion = compare_sources(types)

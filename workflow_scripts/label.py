@@ -4,7 +4,7 @@ from snakemake.iocontainers import Snakemake
 
 from epifoundation.config import LabelConfig
 from epifoundation.contracts import CLUSTERS, LABELS
-from epifoundation.data.labels import label_clusters
+from epifoundation.data.labels import label_by_source
 from epifoundation.data.profiles import read_profiles
 from epifoundation.jobs import job
 from epifoundation.multiome import read_multiome
@@ -13,12 +13,13 @@ snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
-        clusters = snakemake.input.clusters
-        labels = label_clusters(
-            read_multiome(snakemake.input.cells),
+        labels = label_by_source(
+            read_multiome(snakemake.input.clustered, needs_obs=("cluster",)),
+            CLUSTERS.read(snakemake.input.rna_clusters),
             read_profiles(snakemake.input.profiles),
             snakemake.params.disco_atlas,
             LabelConfig(**snakemake.params.labels),
-            clusters=CLUSTERS.read(clusters) if clusters else None,
         )
-        LABELS.write(labels, snakemake.output.labels)
+        first, second = snakemake.params.sources
+        LABELS.write(labels[first], snakemake.output.labels)
+        LABELS.write(labels[second], snakemake.output.compared)

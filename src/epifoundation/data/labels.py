@@ -58,6 +58,21 @@ def label_clusters(
     return table
 
 
+def label_by_source(
+    clustered: md.MuData,
+    rna_clusters: pd.DataFrame,
+    profiles: pd.DataFrame,
+    atlas: str | None,
+    config: LabelConfig,
+) -> dict[str, pd.DataFrame]:
+    """Return a LABELS table from either clustering: `disco_wnn` and `disco_rna`."""
+    logger.info("clusters over both modalities (disco_wnn)")
+    wnn = label_clusters(clustered, profiles, atlas, config)
+    logger.info("clusters of RNA alone (disco_rna)")
+    rna = label_clusters(clustered, profiles, atlas, config, clusters=rna_clusters)
+    return {"disco_wnn": wnn, "disco_rna": rna}
+
+
 def shared_symbols(reference: pd.DataFrame, names: pd.Index, config: LabelConfig) -> list[str]:
     """Return the gene symbols that sample and profiles share, sorted."""
     shared = reference.index.intersection(names).sort_values()

@@ -85,7 +85,8 @@ def profiles_of(profiles: pd.DataFrame, atlas: str | None) -> pd.DataFrame:
     parts = [str(name).rpartition(ATLAS_MARK) for name in profiles]
     chosen = [i for i, (_, mark, of) in enumerate(parts) if mark and of == atlas]
     if not chosen:
-        wanted = f"of the atlas {atlas!r}" if atlas else "chosen: no atlas is named"
+        unnamed = "chosen: neither disco_atlas of the sample nor --atlas names one"
+        wanted = f"of the atlas {atlas!r}" if atlas else unnamed
         close = get_close_matches(atlas or "", atlases, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         message = f"no profile is {wanted}. The file has the atlases: {', '.join(atlases)}.{hint}"

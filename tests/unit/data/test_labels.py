@@ -6,7 +6,13 @@ from scipy import sparse
 
 from epifoundation.config import LabelConfig
 from epifoundation.contracts import LABELS
-from epifoundation.data.labels import UNASSIGNED, cluster_means, label_clusters, shared_symbols
+from epifoundation.data.labels import (
+    UNASSIGNED,
+    cluster_means,
+    label_by_source,
+    label_clusters,
+    shared_symbols,
+)
 from epifoundation.errors import DataError
 from epifoundation.multiome import multiome
 
@@ -84,6 +90,9 @@ def test_clusters_on_rna_alone_take_the_place_of_the_cells_own(clustered, profil
     assert table["cell_type"].tolist() == ["A cell", "B cell"] * 20
     with pytest.raises(DataError, match=r"3 of 40 cells are in none of the 2 clusters .*s#0\)"):
         label_clusters(clustered, profiles, "blood", config(), clusters=clusters[1:-3])
+    both = label_by_source(clustered, clusters, profiles, "blood", config())
+    pd.testing.assert_frame_equal(both["disco_rna"], table)
+    assert both["disco_wnn"]["cluster"].tolist() == ["0", "1"] * 20
     del clustered.obs["cluster"]
     with pytest.raises(DataError, match="these cells have no clusters"):
         label_clusters(clustered, profiles, "blood", config())
