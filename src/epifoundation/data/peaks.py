@@ -12,12 +12,12 @@ import pandas as pd
 
 from epifoundation.config import PeakConfig
 from epifoundation.contracts import SATURATED
+from epifoundation.data.groups import grouped_fragments
 from epifoundation.data.intervals import clipped, in_chromosome_order, merged, without_overlaps
 from epifoundation.data.macs import BED_COLUMNS, find_caller, largest_duplicates, narrow_peaks
 from epifoundation.data.pool import (
     Pool,
     check_files,
-    grouped_fragments,
     pool_fragments,
     room_in,
     temporary_folder,

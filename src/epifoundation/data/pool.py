@@ -4,11 +4,10 @@ import errno
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from threading import Lock
@@ -17,7 +16,6 @@ import numpy as np
 
 from epifoundation.data.fragment_checks import distinct_files, naming_hint
 from epifoundation.data.fragment_reader import FragmentChunk, read_fragments
-from epifoundation.data.regions import Array
 from epifoundation.data.starts import StartCounts, bed_lines
 from epifoundation.errors import DataError, DiskFullError
 from epifoundation.files import FULL_BYTES
@@ -58,6 +56,32 @@ class Pool:
         )
 
 
+class Seen:
+    """What is told of fragments in passing: how many, where, how long the first ten are."""
+
+    def __init__(self) -> None:
+        self.counted: dict[str, int] = {}  # by chromosome
+        self.sum_of_starts = 0
+        self._lengths: list[int] = []
+
+    def add(self, chunk: FragmentChunk) -> None:
+        """Take the next fragments in."""
+        self._lengths += (chunk.end - chunk.start)[: N_FIRST - len(self._lengths)].tolist()
+        self.sum_of_starts += int(chunk.start.sum(dtype=np.int64))
+        for name, part in chunk.by_chromosome():
+            self.counted[name] = self.counted.get(name, 0) + len(part)
+
+    @property
+    def n_fragments(self) -> int:
+        """Return how many there were."""
+        return sum(self.counted.values())
+
+    @property
+    def tag_size(self) -> int:
+        """Return the mean length of the first ten, rounded down."""
+        return sum(self._lengths) // len(self._lengths)
+
+
 def pool_fragments(
     fragments: Sequence[Path | str],
     *,
@@ -76,14 +100,14 @@ def pool_fragments(
     check_files(fragments)
     starts, lock = StartCounts(cap or 1), Lock()
 
-    def read(path: Path | str) -> "_Seen":
-        seen = _Seen()
+    def read(path: Path | str) -> Seen:
+        seen = Seen()
         for chunk in read_fragments(path, chromosome_sizes=chrom_sizes):
             seen.add(chunk)
-            for chromosome, start in _by_chromosome(chunk):
+            for chromosome, part in chunk.by_chromosome():
                 with lock:
-                    starts.add(chromosome, start)
-        _check_names(path, seen.counted, standard_chromosomes)
+                    starts.add(chromosome, part.start)
+        check_names(path, seen.counted, standard_chromosomes)
         return seen
 
     with ThreadPoolExecutor(max(1, min(threads, len(fragments)))) as executor:
@@ -94,136 +118,6 @@ def pool_fragments(
     return Pool(starts, n_fragments, of_files[0].tag_size, tuple(map(str, fragments)))
 
 
-@contextmanager
-def grouped_fragments(
-    fragments: Sequence[Path | str],
-    groups: Sequence[Mapping[str, str]],
-    *,
-    cap: int | None,
-    standard_chromosomes: Sequence[str],
-    chrom_sizes: Mapping[str, int] | None = None,
-) -> Iterator[dict[str, Callable[[], Pool]]]:
-    """Yield for each group, in order of the names, what returns the pool of its fragments.
-
-    `groups` has one mapping a file, from barcode to group; groups of the same name in several files
-    are pooled in the order of the files, as Signac's SplitFragments does. Fragments are put by
-    group into a temporary folder first, 8 bytes each, so that only groups at work are in memory.
-    Only without a cap do pools have files: BED, in that folder.
-    """
-    check_files(fragments)
-    if len(groups) != len(fragments):
-        message = f"{len(groups)} tables of groups were given for {len(fragments)} fragment files"
-        raise DataError(message)
-    names = sorted({name for by_barcode in groups for name in by_barcode.values()})
-    with temporary_folder("groups-") as folder:
-        spilled = {name: _Spill(folder / f"{i}.bin") for i, name in enumerate(names)}
-        code_of: dict[str, int] = {}
-        for path, by_barcode in zip(fragments, groups, strict=True):
-            counted = _split(path, by_barcode, spilled, code_of, chrom_sizes)
-            _check_names(path, counted, standard_chromosomes)
-        for name in names:
-            if spilled[name].seen.n_fragments == 0:
-                logger.warning("group %s: none of its barcodes has a fragment", name)
-                del spilled[name]
-        chromosomes = list(code_of)
-        yield {name: partial(spill.pool, chromosomes, cap) for name, spill in spilled.items()}
-
-
-class _Seen:
-    """What is told of fragments in passing: how many, where, how long the first ten are."""
-
-    def __init__(self) -> None:
-        self.counted: dict[str, int] = {}  # by chromosome
-        self.sum_of_starts = 0
-        self._lengths: list[int] = []
-
-    def add(self, chunk: FragmentChunk) -> None:
-        self._lengths += (chunk.end - chunk.start)[: N_FIRST - len(self._lengths)].tolist()
-        self.sum_of_starts += int(chunk.start.sum(dtype=np.int64))
-        for code, n in enumerate(np.bincount(chunk.chromosome)):
-            if n:
-                name = chunk.chromosomes[code]
-                self.counted[name] = self.counted.get(name, 0) + int(n)
-
-    @property
-    def n_fragments(self) -> int:
-        return sum(self.counted.values())
-
-    @property
-    def tag_size(self) -> int:
-        return sum(self._lengths) // len(self._lengths)
-
-
-class _Spill:
-    """The fragments of one group on disk: chromosome code and start, int32 each."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.seen = _Seen()
-
-    def add(self, chunk: FragmentChunk, code: Array) -> None:
-        """Append fragments; `code` translates the chunk's own chromosome codes."""
-        self.seen.add(chunk)
-        with room_in(self.path.parent), self.path.open("ab") as handle:
-            np.column_stack([code[chunk.chromosome], chunk.start]).astype(np.int32).tofile(handle)
-
-    def pool(self, chromosomes: Sequence[str], cap: int | None) -> Pool:
-        starts = StartCounts(cap or 1)
-        rows = np.memmap(self.path, dtype=np.int32, mode="r").reshape(-1, 2)
-        bed = self.path.with_suffix(".bed")
-        with room_in(bed.parent), bed.open("wb") as handle:
-            for i in range(0, len(rows), 2**20):
-                code, start = np.ascontiguousarray(rows[i : i + 2**20].T)
-                for present in np.unique(code):
-                    of_one = start[code == present]
-                    starts.add(chromosomes[present], of_one)
-                    if cap is None:
-                        handle.write(bed_lines(chromosomes[present], of_one).data)
-        self.path.unlink()
-        files = () if cap else (str(bed),)
-        return Pool(starts, self.seen.n_fragments, self.seen.tag_size, files)
-
-
-def _split(
-    path: Path | str,
-    by_barcode: Mapping[str, str],
-    spilled: Mapping[str, _Spill],
-    code_of: dict[str, int],
-    chrom_sizes: Mapping[str, int] | None,
-) -> dict[str, int]:
-    """Append the file's fragments to the spill of their group; return all by chromosome."""
-    barcodes = list(by_barcode)
-    names = sorted(set(by_barcode.values()))
-    place = {name: i for i, name in enumerate(names)}
-    group_of = np.array([place[by_barcode[barcode]] for barcode in barcodes])
-    has_fragments = np.zeros(len(barcodes), dtype=bool)
-    seen = _Seen()
-    for chunk in read_fragments(path, barcodes, chromosome_sizes=chrom_sizes):
-        seen.add(chunk)
-        known = chunk.of_known_barcodes()
-        has_fragments[known.barcode] = True
-        code = np.array([code_of.setdefault(x, len(code_of)) for x in chunk.chromosomes])
-        group = group_of[known.barcode]
-        order = np.argsort(group, kind="stable")
-        bounds = np.searchsorted(group[order], np.arange(len(names) + 1))
-        for i in np.flatnonzero(np.diff(bounds)):
-            spilled[names[i]].add(known.select(order[bounds[i] : bounds[i + 1]]), code)
-    if not has_fragments.all():
-        absent = barcodes[int(np.flatnonzero(~has_fragments)[0])]
-        logger.warning(
-            "%s: %d of %d grouped barcodes have no fragment (first: %s)",
-            *(path, int((~has_fragments).sum()), len(barcodes), absent),
-        )
-    return seen.counted
-
-
-def _by_chromosome(chunk: FragmentChunk) -> Iterator[tuple[str, Array]]:
-    present = np.flatnonzero(np.bincount(chunk.chromosome, minlength=1))
-    for code in present:
-        of_one = slice(None) if len(present) == 1 else chunk.chromosome == code
-        yield chunk.chromosomes[code], chunk.start[of_one]
-
-
 def check_files(fragments: Sequence[Path | str]) -> None:
     """Refuse to pool nothing, or a file twice."""
     if not fragments:
@@ -232,7 +126,7 @@ def check_files(fragments: Sequence[Path | str]) -> None:
     distinct_files(fragments)
 
 
-def _check_names(path: Path | str, counted: Mapping[str, int], standard: Sequence[str]) -> None:
+def check_names(path: Path | str, counted: Mapping[str, int], standard: Sequence[str]) -> None:
     """Refuse a file of another chromosome naming, warn of one mostly off the known names."""
     total = sum(counted.values())
     off = {name: n for name, n in counted.items() if name not in set(standard)}
@@ -252,7 +146,7 @@ def _check_names(path: Path | str, counted: Mapping[str, int], standard: Sequenc
     raise DataError(message)
 
 
-def _warn_of_copies(fragments: Sequence[Path | str], of_files: Sequence[_Seen]) -> None:
+def _warn_of_copies(fragments: Sequence[Path | str], of_files: Sequence[Seen]) -> None:
     for i, j in combinations(range(len(fragments)), 2):
         one, other = of_files[i], of_files[j]
         if one.sum_of_starts == other.sum_of_starts and one.counted == other.counted:

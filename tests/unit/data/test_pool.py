@@ -3,11 +3,11 @@
 import gzip
 from collections import Counter, namedtuple
 
-import numpy as np
 import pytest
 
 from epifoundation.data import pool as pool_module
-from epifoundation.data.pool import grouped_fragments, pool_fragments
+from epifoundation.data.groups import grouped_fragments
+from epifoundation.data.pool import pool_fragments
 from epifoundation.errors import DataError, DiskFullError
 
 STANDARD = ["chr1", "chr2"]
@@ -47,40 +47,6 @@ def test_duplicates_are_kept_up_to_the_cap(files, tmp_path):
     assert pool.write_tags(tmp_path / "pool.bed", cap=2) == 15
     assert Counter(lines_of(tmp_path / "pool.bed")).most_common(2)[1] == (("chr1", "110"), 2)
     assert pool.write_tags(tmp_path / "pool.bed", cap=1) == 13
-
-
-def test_groups_are_pooled_over_files(files, tmp_path):
-    groups = [{"A": "x", "absent": "z"}, {"A": "y", "B": "x"}]
-    found = {}
-    with grouped_fragments(files, groups, cap=1, standard_chromosomes=STANDARD) as parts:
-        for name, load in parts.items():
-            pool = load()
-            pool.write_tags(tmp_path / f"{name}.bed", cap=1)
-            found[name] = (pool.n_fragments, lines_of(tmp_path / f"{name}.bed")[-1], pool.files)
-    assert found == {"x": (14, ("chr1", "110"), ()), "y": (1, ("chr2", "110"), ())}
-
-
-def test_groups_without_a_cap_keep_every_fragment(files):
-    groups = [{"A": "x"}, {"B": "x"}]
-    with grouped_fragments(files, groups, cap=None, standard_chromosomes=STANDARD) as parts:
-        tags = np.loadtxt(parts["x"]().files[0], dtype=str)
-    assert len(tags) == 14
-    assert (tags[:, 1] == "110").sum() == 2
-
-
-def test_absent_barcodes_are_told_of(files, caplog):
-    groups = [{"A": "x", "Q": "x"}, {"B": "q"}]
-    with grouped_fragments(files, groups, cap=1, standard_chromosomes=STANDARD):
-        assert "1 of 2 grouped barcodes have no fragment (first: Q)" in caplog.text
-
-
-def test_each_file_needs_its_groups(files):
-    tables = grouped_fragments(files, [{"A": "x"}], cap=1, standard_chromosomes=STANDARD)
-    with (
-        pytest.raises(DataError, match="1 tables of groups were given for 2 fragment files"),
-        tables,
-    ):
-        pass
 
 
 def test_files_of_another_naming_are_refused_or_told_of(files, tmp_path, caplog):
