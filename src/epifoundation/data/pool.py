@@ -66,7 +66,8 @@ class Seen:
 
     def add(self, chunk: FragmentChunk) -> None:
         """Take the next fragments in."""
-        self._lengths += (chunk.end - chunk.start)[: N_FIRST - len(self._lengths)].tolist()
+        first = slice(N_FIRST - len(self._lengths))
+        self._lengths += (chunk.end[first] - chunk.start[first]).tolist()
         self.sum_of_starts += int(chunk.start.sum(dtype=np.int64))
         for name, part in chunk.by_chromosome():
             self.counted[name] = self.counted.get(name, 0) + len(part)
