@@ -27,6 +27,8 @@ class Segments:
 Kernel = Callable[[Tensor, Tensor, Tensor, Segments, Segments, float], Tensor]
 
 
+# Kernels run as they are, within blocks that may be compiled.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def packed_attention(
     query: Tensor,
     key: Tensor,

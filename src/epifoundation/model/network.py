@@ -114,7 +114,7 @@ class TransformerBlock(nn.Module):
         attended = self.attention(x, cells, cls_only=cls_only)
         residual = x[cells.cu_seqlens[:-1]] if cls_only else x
         x = self.norm1(residual + self.dropout(attended))
-        hidden = self.dropout(functional.relu(self.linear1(x)))
+        hidden = self.dropout(functional.relu(self.linear1(x), inplace=True))
         out: Tensor = self.norm2(x + self.dropout(self.linear2(hidden)))
         return out
 
