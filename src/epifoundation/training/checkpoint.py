@@ -163,7 +163,8 @@ class Checkpointer:
         """Delete what is not among the latest checkpoints of this run."""
         assert self.folder is not None
         self.kept = self.kept[-self.execution.keep_checkpoints :]
-        for path in self.folder.glob("step-*"):
+        killed = self.folder.glob(".partial-*-step-*")  # while they were written
+        for path in (*self.folder.glob("step-*"), *killed):
             if path not in self.kept:
                 shutil.rmtree(path, ignore_errors=True)
 

@@ -14,7 +14,7 @@ from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import CLS, N_SPECIAL
 from epifoundation.model.packing import PackedCells, PackedGenes
 
-MINIBATCHES_PER_POOL = 50  # lengths are sorted within a pool, so that an update mixes lengths
+MINIBATCHES_PER_POOL = 50  # at least; sorted by length within, so that an update mixes lengths
 WITHOUT_EPOCH = 0  # stream of draws for cells that are read, not trained on
 Rows = NDArray[np.int64]
 
@@ -221,12 +221,12 @@ def cut_minibatches(
 ) -> list[NDArray[np.int64]]:
     """Return positions of the cells of each minibatch, in random order.
 
-    Cells are dealt at random into pools of about `pool_size` cells, sorted by length within a pool
+    Cells are dealt at random into pools of `pool_size` cells or more, sorted by length in a pool
     and cut where the next cell would exceed `budget` tokens. A cell longer than the budget is a
     minibatch of its own.
     """
     order = generator.permutation(len(lengths))
-    n_pools = max(1, round(len(order) / pool_size))
+    n_pools = max(1, len(order) // pool_size)
     minibatches: list[NDArray[np.int64]] = []
     for pool in np.array_split(order, n_pools):
         by_length = pool[np.argsort(lengths[pool], kind="stable")]

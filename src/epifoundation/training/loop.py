@@ -237,8 +237,10 @@ def evaluate(run: Run, world: World) -> dict[str, float]:
             n_correct += math.nan if loss.n_correct is None else weight * float(loss.n_correct)
             n_examples += weight * loss.count
     total, n_correct, n_examples = world.sum([total, n_correct, n_examples])
-    means = {"loss": total / max(n_examples, 1), "accuracy": n_correct / max(n_examples, 1)}
-    return {name: value for name, value in means.items() if name == "loss" or value == value}
+    means = {"loss": total / max(n_examples, 1)}
+    if not math.isnan(n_correct):
+        means["accuracy"] = n_correct / max(n_examples, 1)
+    return means
 
 
 def autocast(device: torch.device, config: TrainConfig) -> torch.autocast:

@@ -30,6 +30,32 @@ def test_every_cell_once_and_within_the_budget(lengths: list[int], budget: int, 
     assert all(len(part) == 1 or sizes[part].sum() <= budget for part in parts)
 
 
+def test_updates_mix_lengths():
+    """Twenty micro-batches of an update have about the mean length of all, cells of one do not."""
+    lengths = np.random.default_rng(0).lognormal(8.4, 0.6, 4000).clip(max=12000).astype(np.int64)
+    budget = int(8 * lengths.mean())
+    parts = cut_minibatches(lengths, budget, pool_size=400, generator=np.random.default_rng(1))
+    within = np.mean([lengths[part].std() for part in parts]) / lengths.std()
+    windows = [np.concatenate(parts[start : start + 20]) for start in range(0, len(parts), 20)]
+    means = np.array([lengths[window].mean() for window in windows[:-1]]) / lengths.mean()
+    assert within < 0.1
+    assert means.std() < 0.15
+    padded = sum(len(part) * lengths[part].max() for part in parts)
+    assert padded / lengths.sum() < 1.06
+
+
+@pytest.mark.parametrize(("n_cells", "n_pools"), [(350, 1), (799, 1), (800, 2), (1999, 4)])
+def test_pools_hold_fifty_minibatches_or_more(n_cells, n_pools):
+    lengths = np.arange(n_cells) * 10 + 10
+    parts = cut_minibatches(lengths, 1, pool_size=400, generator=np.random.default_rng(0))
+    assert len(parts) == n_cells
+    budget = int(8 * lengths.mean())
+    parts = cut_minibatches(lengths, budget, pool_size=400, generator=np.random.default_rng(0))
+    ranges = sorted((lengths[part].min(), lengths[part].max()) for part in parts)
+    overlaps = sum(after[0] < before[1] for before, after in zip(ranges, ranges[1:], strict=False))
+    assert (overlaps == 0) == (n_pools == 1)
+
+
 def test_plan_follows_from_seed_and_epoch(cells):
     plans = [cells.shuffled(epoch, 4) for epoch in (0, 0, 1)]
     assert all(np.array_equal(a, b) for a, b in zip(plans[0], plans[1], strict=True))

