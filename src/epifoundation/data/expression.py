@@ -129,6 +129,8 @@ def bin_expression(counts: sparse.csr_matrix, n_bins: int) -> sparse.csr_matrix:
 
     The levels of a cell are cut at `n_bins` - 1 quantiles of its own non-zero counts, from their
     minimum to their maximum, so that the last level holds its largest count only (authors' code).
+    The paper's binning ("normalize and categorize", 3.4) is the same one: within a cell, neither
+    scaling nor a logarithm moves a count across a quantile of its own.
     """
     levels = sparse.csr_matrix(counts, copy=True)
     levels.eliminate_zeros()
