@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from epifoundation.errors import ModelError
 from epifoundation.hub import FoundationModel, build_network, from_pretrained, import_authors
 from epifoundation.model.authors import rename_authors
 from epifoundation.model.losses import cross_entropy
-from epifoundation.model.network import EpiFoundation
+from epifoundation.model.network import EpiFoundation, Sizes
 from epifoundation.model.packing import PackedCells, PackedGenes
 
 GOLDEN = Path(__file__).parents[2] / "../shared/golden/authors_model"
@@ -139,6 +140,38 @@ def test_every_gradient_norm(trained):
     for name, norm in expected.items():
         # Norms that are zero but for rounding (a bias before BatchNorm) have no relative error.
         assert found[name] == pytest.approx(norm, rel=1e-3, abs=1e-6 * largest), name
+
+
+STATE_DICT = GOLDEN / "../../semantics/authors_state_dict.txt"
+
+
+@pytest.mark.skipif(
+    not STATE_DICT.is_file(), reason="the authors' parameter names are not beside the checkout"
+)
+def test_every_parameter_of_the_authors_has_one_here_and_none_is_more(model):
+    """At their sizes: 200,000 peaks, 20,000 genes, 30 batches, 56 cell types."""
+    line = re.compile(r"^(\S+) +\(([\d, ]*)\) (?:float32|int64)$", re.MULTILINE)
+    theirs = {
+        name: torch.empty([int(n) for n in shape.split(",") if n.strip()], device="meta")
+        for name, shape in line.findall(STATE_DICT.read_text())
+    }
+    sizes = Sizes(n_peaks=200_000, n_genes=20_000, n_chromosomes=24, n_batches=30, n_cell_types=56)
+    config = model.design.config.model_copy(
+        update={"n_layers": 6, "n_heads": 8, "d_model": 512, "d_feedforward": 1024}
+    )
+    with torch.device("meta"):
+        network = EpiFoundation(
+            config,
+            sizes,
+            peak_chromosomes=torch.empty(200_004),
+            gene_chromosomes=torch.empty(20_004),
+            heads=("genes", "cell_types"),
+        )
+    renamed = rename_authors(theirs)
+    assert len(renamed) == len(theirs) > 100
+    ours = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    assert ours == {name: tensor.shape for name, tensor in renamed.items()}
+    assert sum(p.numel() for p in network.parameters()) == 126_067_259
 
 
 def test_imported_model_is_a_model_directory(model, cells, tmp_path):

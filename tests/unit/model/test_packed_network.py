@@ -34,6 +34,13 @@ def test_order_of_peaks_does_not_matter(build, pack):
     )
 
 
+def test_a_cell_without_peaks_is_its_cls_token_and_harms_no_other(build, pack):
+    network = build()
+    z = network(pack([[5, 9], [], [7]]))
+    assert torch.isfinite(z).all()
+    torch.testing.assert_close(z[[0, 2]], network(pack([[5, 9], [7]])), atol=1e-6, rtol=0)
+
+
 def test_cells_of_a_pack_do_not_see_each_other(build, pack):
     network, cells = build(), pack(CELLS)
     read = {}
