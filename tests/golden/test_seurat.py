@@ -122,7 +122,7 @@ def test_scaled_values_and_pca(rna_counts):
 @pytest.mark.parametrize(("name", "which"), [("pca", 0), ("lsi", 1)])
 def test_approximate_neighbours(r_embeddings, name, which):
     rows = r_embeddings[which] / np.linalg.norm(r_embeddings[which], axis=1, keepdims=True)
-    lists, distances = nearest_lists(rows, 20)
+    [(lists, distances)] = nearest_lists(rows, 20)
     np.testing.assert_array_equal(lists + 1, table(f"nn_{name}_idx1"))
     np.testing.assert_allclose(distances, table(f"nn_{name}_dist"), atol=1e-6)
 

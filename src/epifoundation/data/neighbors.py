@@ -114,7 +114,8 @@ def nearest_graph(
         if not small_samples or n_cells < MIN_CELLS:
             raise DataError(_too_few(n_cells, f"{n_neighbors} neighbours that a cell needs"))
         n_neighbors = max(2, n_cells // 2)
-    return _pruned(shared_neighbors(nearest_lists(embedding, n_neighbors)[0]))
+    [(lists, _)] = nearest_lists(embedding, n_neighbors)
+    return _pruned(shared_neighbors(lists))
 
 
 def shared_neighbors(lists: Indices) -> sparse.csr_matrix:
@@ -126,24 +127,32 @@ def shared_neighbors(lists: Indices) -> sparse.csr_matrix:
     return shared
 
 
-def nearest_lists(rows: Floats, k: int) -> tuple[Indices, Floats]:
-    """Return the k approximately nearest cells of each cell, itself included, and distances.
+def nearest_lists(rows: Floats, *sizes: int) -> list[tuple[Indices, Floats]]:
+    """Return, for each size, that many approximately nearest cells of each cell, and distances.
 
-    One thread builds the trees, whose random numbers Annoy seeds itself: always the same lists.
+    A cell is among its own nearest. One thread builds the trees, whose random numbers Annoy seeds
+    itself: always the same lists. Longer lists are searched for more thoroughly, so a short one is
+    not the beginning of a long one.
     """
     index = AnnoyIndex(rows.shape[1], "euclidean")
     for i, row in enumerate(rows):
         index.add_item(i, row)
     index.build(N_TREES, n_jobs=1)
-    found = [index.get_nns_by_vector(row, k, -1, include_distances=True) for row in rows]
-    return np.array([f[0] for f in found]), np.array([f[1] for f in found])
+    found = []
+    for k in sizes:
+        lists = np.empty((len(rows), k), np.int64)
+        distances = np.empty((len(rows), k))
+        for i, row in enumerate(rows):
+            lists[i], distances[i] = index.get_nns_by_vector(row, k, -1, include_distances=True)
+        found.append((lists, distances))
+    return found
 
 
 def _modality(embedding: Floats, k: int, neighbor_range: int) -> Modality:
     length = np.linalg.norm(embedding, axis=1, keepdims=True)
     rows = embedding / np.where(length > 0, length, 1)
-    lists, distances = nearest_lists(rows, k)
-    candidates = _without_self(nearest_lists(rows, neighbor_range)[0])
+    (lists, distances), (wide, _) = nearest_lists(rows, k, neighbor_range)
+    candidates = _without_self(wide)
     nearest = distances[:, 1]
     return Modality(rows, lists, candidates, nearest, _bandwidth(rows, lists, nearest))
 

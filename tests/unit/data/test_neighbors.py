@@ -28,7 +28,7 @@ def test_jaccard_by_hand():
 
 def test_nearest_lists_are_exact_for_few_cells():
     rows = np.random.default_rng(0).standard_normal((40, 5))
-    lists, distances = nearest_lists(rows, 6)
+    [(lists, distances)] = nearest_lists(rows, 6)
     apart = np.linalg.norm(rows[:, None] - rows[None], axis=2)
     np.testing.assert_array_equal(lists, np.argsort(apart, axis=1)[:, :6])
     np.testing.assert_allclose(distances, np.sort(apart, axis=1)[:, :6], atol=1e-6)
