@@ -4,8 +4,10 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from epifoundation.cli import main
+from epifoundation.contracts import BARCODE_METRICS, QC_ALTERNATIVES, QC_FUNNEL
 
 GENE = 'chr1\ts\tgene\t4501\t9000\t.\t+\t.\tgene_id "E1"; gene_type "protein_coding";\n'
 
@@ -48,6 +50,56 @@ def test_the_settings_choose_the_metric(files):
     assert "frac_in_peaks" not in slow
 
 
+@pytest.fixture
+def rna(files):
+    counts = ad.AnnData(
+        sparse.csr_matrix(np.array([[900, 200], [700, 100], [9, 9]], dtype=np.int32)),
+        obs=pd.DataFrame(index=["AA-1", "BB-1", "CC-1"]),
+        var=pd.DataFrame({"gene_ids": ["E1", "E2"]}, index=["A", "B"]),
+    )
+    counts.write_h5ad(files / "rna.h5ad")
+    return files / "rna.h5ad"
+
+
+JUDGED = {"peaks": "p.bed", "rna": "rna.h5ad", "cells": "c.txt", "funnel": "f", "alternatives": "a"}
+
+
+def test_the_six_criteria_by_command(files, rna):
+    limits = ["--limit", "min_atac_reads=100", "min_tss_enrichment=null"]
+    assert run(files, "qc", *limits, output="m.tsv", **JUDGED) == 0
+    assert (files / "c.txt").read_text() == "AA-1\n"  # BB-1 has 800 UMIs, below the paper's 1,000
+    metrics = BARCODE_METRICS.read(files / "m.tsv")
+    assert metrics["n_rna_umis"].tolist() == [800, 1100]
+    funnel = QC_FUNNEL.read(files / "f").set_index("criterion")
+    assert funnel.loc["min_rna_umis", "n_removed"] == 1
+    assert funnel.loc["min_tss_enrichment", "note"] == "not applied: no limit is set"
+    alternatives = QC_ALTERNATIVES.read(files / "a").set_index("setting")
+    assert alternatives.loc["atac_reads", "n_cells_alternative"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "changed", "message"),
+    [
+        ([], {}, "no cell is left of 2 barcodes. min_atac_reads removes most"),
+        (["--limit", "min_umis=3"], {}, "qc.min_umis: Extra inputs are not permitted"),
+        (["--limit", "min_rna_umis"], {}, "'min_rna_umis' is not NAME=VALUE"),
+        ([], {"barcodes": "other.txt"}, "rna.h5ad: 1 of the 2 barcodes of"),
+    ],
+)
+def test_criteria_that_cannot_judge_leave_nothing(files, rna, capsys, options, changed, message):
+    (files / "other.txt").write_text("AA-1\nDD-1\n")
+    (files / "p.bed").write_text("chr1\t4000\t4100\n")
+    before = sorted(files.iterdir())
+    assert run(files, "qc", *options, output="m.tsv", **{**JUDGED, **changed}) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert sorted(files.iterdir()) == before
+
+
+def test_criteria_need_both_counts(files, capsys):
+    assert run(files, "qc", cells="c.txt") == 2
+    assert "give --rna and --peaks" in capsys.readouterr().err
+
+
 def test_gene_activity_is_counts_unless_asked_for(files):
     assert run(files, "gene-activity", output="a.h5ad") == 0
     counts = ad.read_h5ad(files / "a.h5ad")
@@ -63,7 +115,11 @@ BAD = [
     ("g.gtf", GENE.replace("protein_coding", "lncRNA"), "types found: lncRNA"),
     ("g.gtf", GENE.removeprefix("chr"), "rename the chromosomes of one of them"),
     ("g.gtf", "gene\tE1\n", "g.gtf cannot be read as GTF"),
-    ("b.txt", "AA\nBB\n", "none of the 2 barcodes asked for is in its 4,001 fragments (asked for AA"),
+    (
+        "b.txt",
+        "AA\nBB\n",
+        "none of the 2 barcodes asked for is in its 4,001 fragments (asked for AA",
+    ),
     ("b.txt", "AA-1\nAA-1\n", "b.txt: 1 of its 2 barcodes are listed more than once (first: AA-1"),
     ("b.txt", "\n\n", "b.txt holds no barcode"),
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from threadpoolctl import threadpool_limits
 
-from epifoundation.cli import data, labels, model, scores
+from epifoundation.cli import data, labels, model, quality, scores
 from epifoundation.cli.arguments import Arguments
 from epifoundation.errors import EpiFoundationError, told_by_system
 
@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         return command
 
     data.add_commands(add)
+    quality.add_commands(add)
     labels.add_commands(add)
     model.add_commands(add)
     scores.add_commands(add)

@@ -1,4 +1,4 @@
-"""Commands from fragments to counts, quality and gene activity."""
+"""Commands from fragments to peaks and counts; and a simulation to try them on."""
 
 from pathlib import Path
 
@@ -51,29 +51,6 @@ def add_commands(add: Add) -> None:
     )
     one.add_argument(
         "--chrom-sizes", type=Path, help="names and lengths (or .fai), checked against"
-    )
-
-    one = add("qc", qc, "--fragments f.tsv.gz --annotation g.gtf --barcodes b.txt --output qc.tsv")
-    add_cells(one)
-    one.add_argument("--annotation", type=Path, required=True, help="GTF")
-    one.add_argument("--peaks", type=Path, help="BED of peaks, for frac_in_peaks")
-    one.add_argument("--blacklist", type=Path, help="BED of regions, for frac_in_blacklist")
-    one.add_argument("--mitochondrial", help="its name, for its share of fragments (default chrM)")
-    one.add_argument(
-        "--nucleosome-lines",
-        choices=("all", "signac"),
-        default="all",
-        help="nucleosome signal over the whole file, or Signac's first 5,000 lines per barcode",
-    )
-    one.add_argument(
-        "--tss", choices=("fast", "slow"), default="fast", help="which of Signac's TSS scores"
-    )
-
-    one = add("gene-activity", gene_activity, "--fragments f.tsv.gz --annotation g.gtf …")
-    add_cells(one)
-    one.add_argument("--annotation", type=Path, required=True, help="GTF")
-    one.add_argument(
-        "--normalize", action="store_true", help="log-normalise X; counts stay in layers['counts']"
     )
 
 
@@ -132,36 +109,3 @@ def count(args: Arguments) -> None:
         chromosome_sizes=sizes,
     )
     write_counts(counts, args.output)
-
-
-def qc(args: Arguments) -> None:
-    """Measure barcodes: fragments, nucleosome signal, TSS enrichment, where fragments lie."""
-    from epifoundation.data.annotation import protein_coding, read_genes
-    from epifoundation.data.qc import measure_fragments
-    from epifoundation.data.regions import read_bed
-    from epifoundation.files import whole
-
-    metrics = measure_fragments(
-        args.fragments,
-        protein_coding(read_genes(args.annotation), args.annotation),
-        lines_of(args.barcodes),
-        peaks=read_bed(args.peaks) if args.peaks else None,
-        blacklist=read_bed(args.blacklist) if args.blacklist else None,
-        mitochondrial=args.mitochondrial or paper_values("reference")["mitochondrial"],
-        nucleosome_lines=args.nucleosome_lines,
-        tss=args.tss,
-        threads=args.threads,
-    )
-    with whole(args.output) as partial:
-        metrics.to_csv(partial, sep="\t", index=False)
-
-
-def gene_activity(args: Arguments) -> None:
-    """Count each barcode's fragments over gene bodies and promoters, as Signac's GeneActivity."""
-    from epifoundation.data import gene_activity as activity
-    from epifoundation.data.cells import write_counts
-
-    counts = activity.gene_activity(
-        args.fragments, args.annotation, lines_of(args.barcodes), threads=args.threads
-    )
-    write_counts(activity.log_normalized(counts) if args.normalize else counts, args.output)

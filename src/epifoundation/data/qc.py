@@ -36,7 +36,7 @@ def count_and_measure(
     peaks: pd.DataFrame,
     rna: ad.AnnData,
     genes: pd.DataFrame | None,
-    blacklist: pd.DataFrame,
+    blacklist: pd.DataFrame | None,
     *,
     mitochondrial: str,
     threads: int = 1,
@@ -45,9 +45,10 @@ def count_and_measure(
     """Return counts of the barcodes of `rna` × all peaks, and contracts.BARCODE_METRICS of them.
 
     The fragments are read once. `genes` is what `read_genes` returns; without it TSS enrichment is
-    NaN. `peaks` and `blacklist` have chrom, start, end (0-based, half-open). Rows follow
-    `rna.obs_names`. frac_in_peaks is Signac's FRiP: the sum of the peak counts over the number of
-    fragments; frac_in_blacklist is the share of fragments that touch a blacklisted region.
+    NaN, as frac_in_blacklist is without `blacklist`. `peaks` and `blacklist` have chrom, start, end
+    (0-based, half-open). Rows follow `rna.obs_names`. frac_in_peaks is Signac's FRiP: the sum of
+    the peak counts over the number of fragments; frac_in_blacklist is the share of fragments that
+    touch a blacklisted region.
     """
     barcodes = rna.obs_names.tolist()
     in_peaks = RegionCounter(peaks, n_barcodes=len(barcodes))
@@ -199,7 +200,9 @@ class FragmentMetrics:
                 "nucleosome_signal_first_lines": _nucleosome_signal(self._first_lengths),
                 "tss_enrichment": fast,
                 "tss_enrichment_slow": slow,
-                "frac_in_blacklist": ratio(self._n_in_blacklist, n_fragments),
+                "frac_in_blacklist": unknown
+                if self._blacklist is None
+                else ratio(self._n_in_blacklist, n_fragments),
                 "frac_fragments_mitochondrial": ratio(self._n_mitochondrial, n_fragments),
             }
         )
