@@ -62,7 +62,10 @@ rule import_fragments:
     params:
         code=code_of(
             "data/annotation.py",
+            "data/fragment_checks.py",
             "data/fragment_files.py",
+            "data/fragment_lines.py",
+            "data/fragment_reader.py",
             "data/imports.py",
             "data/tenx.py",
         ),

@@ -81,11 +81,11 @@ def count_fields(line: bytes, path: Path) -> int:
         return len(fields)
     kind = next((kind for magic, kind in OTHER_KINDS.items() if line.startswith(magic)), None)
     shown = b"\\t".join(fields)[:80].decode(errors="backslashreplace")
-    message = (
-        f"{path} is not a fragments file"
-        + (f" but {kind}" if kind else "")
-        + (f". Expected chrom, start, end, barcode separated by tabs, its first line is {shown!r}")
+    expected = (
+        ". Expected chrom, start, end, barcode separated by tabs, start and end as whole numbers;"
+        f" its first line is {shown!r}"
     )
+    message = f"{path} is not a fragments file{expected if kind is None else f' but {kind}'}"
     raise DataError(message)
 
 

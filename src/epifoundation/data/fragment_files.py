@@ -8,20 +8,25 @@ import numpy as np
 import polars as pl
 import pysam
 
-from epifoundation.data.gzipped import is_bgzf, open_bytes
+from epifoundation.data.fragment_reader import read_fragments
+from epifoundation.data.gzipped import is_bgzf, text_blocks
 from epifoundation.errors import DataError
 from epifoundation.files import whole
 
 logger = logging.getLogger(__name__)
+
+TEXT_BYTES = 64 * 2**20
 
 
 def index_fragments(source: Path | str, target: Path | str) -> None:
     """Write `target` (sorted, bgzipped) and `target`.tbi from a fragments file of any order.
 
     A sorted, bgzipped source is copied as it is; another is sorted by chromosome, in order of first
-    appearance, start and end, in memory.
+    appearance, start and end, in memory. The source is read once before, so that whatever
+    `read_fragments` refuses is refused here; an index beside it is never taken over.
     """
-    open_bytes(source).close()  # says at once whether it is there and whole
+    n_fragments = sum(len(chunk) for chunk in read_fragments(source))
+    logger.info("%s: %d fragments", source, n_fragments)
     target = Path(target)
     index = Path(f"{target}.tbi")
     with whole(target) as partial, whole(index) as partial_index:
@@ -54,8 +59,7 @@ def _indexed(fragments: Path | str, index: Path) -> bool:
 
 
 def _sorted_rows(source: Path | str) -> pl.DataFrame:
-    with open_bytes(source) as handle:
-        text = handle.read()
+    text = b"".join(text_blocks(source, TEXT_BYTES))
     try:
         table = pl.read_csv(
             text,

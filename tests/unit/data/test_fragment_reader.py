@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from epifoundation.data.fragment_files import index_fragments
 from epifoundation.data.fragment_lines import name_table, parse_lines
 from epifoundation.data.fragments import FragmentChunk, count_fragments_in_peaks, read_fragments
 from epifoundation.errors import DataError
@@ -166,6 +167,17 @@ def test_damage_within_a_bgzipped_file_is_refused(write, tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match="cut off or damaged"):
             rows(path)
+
+
+def test_what_cannot_be_counted_is_not_imported(write, tmp_path):
+    cut = tmp_path / "cut.tsv.gz"
+    cut.write_bytes(write(FIRST * 500, "whole.tsv.gz").read_bytes()[:-9])
+    bed = tmp_path / "bed.gz"
+    pysam.tabix_compress(str(write("chr1\t1\t5\n", "three.bed")), str(bed), force=True)
+    for path, message in ((cut, "cut off or damaged"), (bed, "is not a fragments file")):
+        with pytest.raises(DataError, match=message):
+            index_fragments(path, tmp_path / "out" / "f.tsv.gz")
+    assert not (tmp_path / "out" / "f.tsv.gz").exists()
 
 
 def test_barcodes_that_are_absent_are_counted(write, caplog):
