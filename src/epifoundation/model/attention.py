@@ -59,9 +59,10 @@ def kernels(device_type: str, dtype: torch.dtype) -> Mapping[str, Kernel]:
     return {**found, "sdpa": sdpa_by_cell}
 
 
-def has_dropout(device_type: str, dtype: torch.dtype) -> bool:
-    """Return whether attention weights of such tensors are dropped out in training."""
-    return next(iter(kernels(device_type, dtype))) == "flash-attn"
+def described(device_type: str, dtype: torch.dtype) -> str:
+    """Return the kernel that such tensors get, and whether it drops attention weights."""
+    name = next(iter(kernels(device_type, dtype)))
+    return f"{name}, {'with' if name == 'flash-attn' else 'without'} attention dropout"
 
 
 def flash_attn(

@@ -73,7 +73,7 @@ def _statistics(x: Tensor, padding: Padding | None) -> tuple[Tensor, Tensor, Ten
         total = total + padding.count * padding.mean.double()
         squares = squares + padding.count * padding.mean_square.double()
         count += padding.count
-    sums = torch.cat([total, squares, total.new_tensor([count])])
+    sums = torch.cat([total, squares, total.new_full((1,), count)])
     if _n_processes() > 1:
         sums = sum_over_processes(sums)
     d_model = x.shape[1]

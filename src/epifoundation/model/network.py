@@ -315,7 +315,7 @@ class EpiFoundation(nn.Module):
         """Return the padded positions that statistics count; null: none."""
         if self.config.batch_norm == "real" or not self.training:
             return None
-        pad = torch.tensor([PAD], device=embedding.table.weight.device)
+        pad = torch.full((1,), PAD, device=self.peak_chromosomes.device)
         row = embedding(pad)[0]
         if self.use_chromosome:
             row = row + self.chromosome_embedding(pad)[0]

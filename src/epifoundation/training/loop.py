@@ -14,6 +14,7 @@ import torch
 from epifoundation.config import TrainConfig
 from epifoundation.files import progress_line, with_progress
 from epifoundation.hub import FoundationModel
+from epifoundation.model.attention import described
 from epifoundation.model.network import EpiFoundation
 from epifoundation.training.checkpoint import (
     Checkpointer,
@@ -269,15 +270,17 @@ def _parameter_groups(network: EpiFoundation) -> list[dict[str, list[torch.nn.Pa
 def _log_start(run: Run, world: World) -> None:
     n_parameters = sum(parameter.numel() for parameter in run.network.parameters())
     n_trained = sum(p.numel() for p in run.network.parameters() if p.requires_grad)
+    half = run.device.type == "cuda" and run.config.precision == "bf16"
     logger.info(
-        "%s: %s parameters, %s of them trained, on %d x %s (%s), %d training and %d validation"
+        "%s: %s parameters, %s of them trained, on %d x %s (%s; %s), %d training and %d validation"
         " cells, %d tokens a minibatch",
         run.objective.__name__,
         f"{n_parameters:,}",
         f"{n_trained:,}",
         world.size,
         run.device,
-        run.config.precision if run.device.type == "cuda" else "fp32",
+        "bf16" if half else "fp32",
+        described(run.device.type, torch.bfloat16 if half else torch.float32),
         len(run.training.rows),
         len(run.validation.rows),
         run.config.tokens_per_minibatch

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from epifoundation.model.attention import Kernel, Segments, has_dropout, kernels, packed_attention
+from epifoundation.model.attention import Kernel, Segments, described, kernels, packed_attention
 
 LENGTHS = (3, 1, 6)
 DTYPES = {"cpu": torch.float32, "cuda": torch.bfloat16}
@@ -80,7 +80,7 @@ def test_one_kernel_is_chosen_by_device_and_the_cpu_has_no_dropout():
     cells = segments(LENGTHS, "cpu")
     found = packed_attention(q, k, v, cells, cells, dropout=0.5)
     assert torch.equal(found, packed_attention(q, k, v, cells, cells))
-    assert not has_dropout("cpu", torch.float32)
+    assert described("cpu", torch.float32) == "sdpa, without attention dropout"
 
 
 def test_full_precision_runs_on_any_device_by_torchs_kernel_for_one_sequence():

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from epifoundation.hub import Design, FoundationModel, from_pretrained
 from epifoundation.model.packing import PackedCells
 from epifoundation.model.parts import cell_of_token
 
@@ -84,3 +85,15 @@ def test_number_of_peaks_goes_with_the_cells_to_a_device(pack):
     assert moved.n_peaks.device.type == "meta"
     with pytest.raises(AssertionError, match="one number of peaks"):
         dataclasses.replace(cells, n_peaks=torch.tensor([9]))
+
+
+def test_other_parts_are_saved_with_the_model(tiny_atlas, tiny_model, tmp_path):
+    parts = {"pooling": "mean", "depth_input": "log_counts", "batch_norm": "padded"}
+    design = Design(tiny_model.model_copy(update=parts), ("genes",))
+    model = FoundationModel.build(design, tiny_atlas.vocabulary, seed=0)
+    with torch.no_grad():
+        model.network.depth_input.direction.fill_(0.5)
+    model.save(tmp_path / "model")
+    loaded = from_pretrained(tmp_path / "model")
+    assert loaded.design == design
+    assert torch.equal(loaded.network.depth_input.direction, torch.full((16,), 0.5))
