@@ -119,10 +119,12 @@ def _read(network: torch.nn.Module, pack: list[View], device: torch.device) -> N
 def _memory_named(device: torch.device, batch_tokens: int) -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:  # torch.OutOfMemoryError is one, the CPU's has no type of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "Allocator" not in str(error):
+            raise
         message = (
             f"the memory of {device} does not suffice. Lower --batch-tokens (now {batch_tokens:,});"
-            " where the model or a single cell is too large for it, use the CPU (--device cpu)."
+            " where the model or a single cell is too large for a GPU, use the CPU (--device cpu)."
         )
         raise ModelError(message) from error
 

@@ -173,6 +173,22 @@ def test_what_is_no_count_is_refused(model, cells, value):
     assert np.isfinite(model.embed(cells, layer="counts")).all()
 
 
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: …")]
+)
+def test_too_little_memory_names_the_knob(model, cells, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(type(model.network), "forward", fail)
+    with pytest.raises(ModelError, match=r"memory of cpu .* Lower --batch-tokens \(now 99\)"):
+        model.embed(cells, device="cpu", batch_tokens=99)
+    error.args = ("another",)
+    if type(error) is RuntimeError:
+        with pytest.raises(RuntimeError, match="another"):
+            model.embed(cells, device="cpu")
+
+
 def test_a_gpu_that_is_not_there_is_said(model, cells):
     if torch.cuda.is_available():
         pytest.skip("a GPU is here")
