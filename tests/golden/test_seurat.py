@@ -19,6 +19,7 @@ from epifoundation.data.expression import (
     variable_genes,
     variance_table,
 )
+from epifoundation.data.labels import cluster_means
 from epifoundation.data.latent import lsi, tf_idf, top_features
 from epifoundation.data.louvain import louvain
 from epifoundation.data.neighbors import nearest_graph, nearest_lists, weighted_neighbors
@@ -172,3 +173,12 @@ def test_clusters_on_rna_alone(rna_counts, r_embeddings):
     assert found["barcode"].tolist() == cells
     expected = table("clusters_rna_only").iloc[:, 0]
     assert adjusted_rand_score(found["cluster"], expected) >= 0.95
+
+
+def test_mean_expression_of_clusters(rna_counts):
+    expected = table("avgexpr_rna_mean_expm1")
+    clusters = table("clusters")["cluster"].astype(str).to_numpy()
+    order = list(expected)
+    means = cluster_means(rna_counts, clusters, order)
+    genes = pd.Index(names("rna_features_in_object")).get_indexer(expected.index)
+    np.testing.assert_allclose(np.expm1(means[:, genes].T), expected, rtol=1e-9, atol=1e-9)
