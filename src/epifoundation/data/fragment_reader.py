@@ -27,7 +27,7 @@ from epifoundation.files import with_progress
 
 logger = logging.getLogger(__name__)
 
-CHUNK_BYTES = 16 * 2**20
+CHUNK_BYTES = 8 * 2**20
 
 Fragments = Path | str | Sequence[Path | str]
 
@@ -93,7 +93,7 @@ def read_fragments(
     threads: int = 1,
     chromosome_sizes: Mapping[str, int] | None = None,
 ) -> Iterator[FragmentChunk]:
-    """Yield the fragments of one or many files in their order, in chunks of some 300,000.
+    """Yield the fragments of one or many files in their order, in chunks of some 180,000.
 
     Many files are one pool of fragments of the same barcodes, as if concatenated. A file is
     tab-separated (chrom, start, end, barcode, and any more), gzipped, bgzipped or plain; sorted or
