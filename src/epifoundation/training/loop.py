@@ -34,7 +34,12 @@ from epifoundation.training.distributed import (
 from epifoundation.training.launch import spawn
 from epifoundation.training.loader import read_ahead
 from epifoundation.training.metrics import StepLog, Sums, add, figures, training_flops
-from epifoundation.training.refusals import check_cells, check_finite, memory_named
+from epifoundation.training.refusals import (
+    check_cells,
+    check_finite,
+    check_validation,
+    memory_named,
+)
 from epifoundation.training.run import History, Run
 from epifoundation.training.schedule import learning_rate_at
 from epifoundation.training.signals import heard
@@ -101,6 +106,7 @@ def train_in(world: World, run: Run) -> History:
                 break
             record = _train_epoch(run, world, state, optimizer, checkpointer, log)
             seen = {f"validation_{key}": value for key, value in evaluate(run, world).items()}
+            check_validation(run, seen["validation_loss"], state.epoch)
             state.history.append(record | seen)
             log.write({"step": state.step, "epoch": record["epoch"], **seen})
             if seen["validation_loss"] < state.best_loss:

@@ -45,13 +45,28 @@ def check_finite(
     else:
         what = f"the loss of micro-batch {culprit + 1} of {len(minibatches)} is"
         rows = minibatches[culprit].rows
-    kept = "" if run.folder is None else f" The last good checkpoint is kept in {run.folder}."
     message = (
         f"{what} not finite in epoch {epoch + 1}, in an update of {len(rows)} cells (first:"
         f" {_names(run.training, rows, 3)}). Lower the learning rate"
-        f" ({run.config.learning_rate:g}) or lengthen warmup_fraction.{kept}"
+        f" ({run.config.learning_rate:g}) or lengthen warmup_fraction.{_kept(run)}"
     )
     raise ModelError(message)
+
+
+def check_validation(run: Run, loss: float, epoch: int) -> None:
+    """Refuse to go on where the validation loss is no number though the training loss is."""
+    if math.isfinite(loss):
+        return
+    message = (
+        f"the loss of the {len(run.validation.rows)} validation cells is not finite after epoch"
+        f" {epoch + 1}, though that of training is: running statistics or weights have grown too"
+        f" large. Lower the learning rate ({run.config.learning_rate:g}).{_kept(run)}"
+    )
+    raise ModelError(message)
+
+
+def _kept(run: Run) -> str:
+    return "" if run.folder is None else f" The last good checkpoint is kept in {run.folder}."
 
 
 @contextmanager

@@ -231,13 +231,36 @@ def test_running_statistics_are_those_of_the_cells(run_of):
     assert float((norm.running_var / deviation.square() - 1).abs().mean()) < 0.02
 
 
-def test_a_lack_of_memory_names_the_settings(run_of, monkeypatch):
-    def lacking(*_, **__):
-        torch.empty(2**50)
+def lacking_on_the_cpu(*_, **__):
+    torch.empty(2**50)
 
+
+def lacking_on_a_gpu(*_, **__):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("lacking", [lacking_on_the_cpu, lacking_on_a_gpu])
+def test_a_lack_of_memory_names_the_settings(run_of, monkeypatch, lacking):
     monkeypatch.setattr(loop, "update", lacking)
     with pytest.raises(ModelError, match=r"out of memory on cpu with \d+ tokens .*max_peaks"):
         train(run_of())
+
+
+def test_other_errors_stay_what_they_are(run_of, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(loop, "update", broken)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        train(run_of())
+
+
+def test_a_validation_loss_that_is_no_number_is_refused(run_of):
+    run = run_of()
+    run.network.peak_batch_norm.running_var.fill_(math.inf)
+    run.network.peak_batch_norm.running_mean.fill_(math.nan)
+    with pytest.raises(ModelError, match=r"12 validation cells is not finite after epoch 1"):
+        train(run)
 
 
 def test_a_token_budget_is_kept(run_of):
