@@ -177,3 +177,9 @@ def test_signac_reads_the_first_lines_of_the_file_only(tmp_path):
         for lines in ("signac", "all")
     ]
     assert signals == [0, 10 / 5000]
+
+
+def test_an_annotation_of_mitochondrial_genes_alone_is_refused(around_tss):
+    path, _, annotation, barcodes = around_tss
+    with pytest.raises(DataError, match="none of the 0 TSSs"):
+        measure_fragments(path, annotation.assign(chrom="chrM"), barcodes)
