@@ -80,3 +80,21 @@ def input_source(sample, column):
     """The file a row names: itself where local, else where it is fetched to."""
     location = getattr(sheet.one(sample), column)
     return local_path(place_of(location, f"{R}/inputs/{sample}/source/{column}"))
+
+
+def rna_clusters(wildcards):
+    """The RNA clusters of the pooled samples, where peaks are called on each."""
+    if cfg.peaks.calls != "cluster":
+        return []
+    return [
+        f"{R}/labels/{wildcards.atlas}/{sample}/rna_clusters.tsv"
+        for sample in pooled_samples(wildcards.atlas)
+    ]
+
+
+def calling_mb(wildcards, input, threads):
+    """Memory of peak calling: MACS2 takes 25 MB a million tags, 0.1 million a compressed MB."""
+    sizes = [Path(path).stat().st_size / 1e6 for path in input.fragments]
+    at_once = [sum(sizes)] if cfg.peaks.calls == "pooled" else sorted(sizes)[-threads:]
+    base = 1500 if cfg.peaks.keep_duplicates in (1, "all") else 4600  # a byte a base
+    return int(sum(base + min(4 * size, 150000) for size in at_once))

@@ -18,22 +18,6 @@ CHROM_SIZES = f"{R}/reference/chrom_sizes.tsv" if cfg.reference.fasta else []
 PEAK_CODE = ("contracts.py", "data/intervals.py", "data/peaks.py", "data/regions.py")
 
 
-def rna_clusters(wildcards):
-    """The RNA clusters of the pooled samples, where peaks are called on each."""
-    if cfg.peaks.calls != "cluster":
-        return []
-    return [
-        f"{R}/labels/{wildcards.atlas}/{sample}/rna_clusters.tsv"
-        for sample in pooled_samples(wildcards.atlas)
-    ]
-
-
-def called_mb(input):
-    """Megabytes of the fragments that are called on at once."""
-    sizes = [Path(path).stat().st_size / 1e6 for path in input.fragments]
-    return sum(sizes) if cfg.peaks.calls == "pooled" else max(sizes)
-
-
 if cfg.peaks.frozen:
 
     rule take_peaks:
@@ -78,11 +62,10 @@ else:
             atlas=any_of(CALLED),
         conda:
             "../envs/epifoundation.yaml"
-        threads: 1
+        threads: 4
         resources:
-            # MACS2: 50 MB a million distinct starts, of which a genome has only so many
-            mem_mb=lambda wildcards, input: int(min(3000 + 6 * input.size_mb, 200000)),
-            runtime=24 * 60,
+            mem_mb=calling_mb,
+            runtime=lambda wildcards, input: int(60 + min(input.size_mb / 30, 47 * 60)),
         params:
             peaks=params_of(cfg.peaks),
             samples=lambda wildcards: pooled_samples(wildcards.atlas),

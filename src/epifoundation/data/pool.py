@@ -23,7 +23,7 @@ from epifoundation.files import FULL_BYTES
 logger = logging.getLogger(__name__)
 
 N_FIRST = 10  # MACS2 takes the tag size from the first ten lines of the first file
-SCRATCH_BYTES = 30  # that MACS2 writes per tag beside its input
+SCRATCH_BYTES = 75  # per tag, beside MACS2's input: its own files and the starts set aside
 
 
 @dataclass(frozen=True)
