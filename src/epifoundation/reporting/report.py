@@ -147,7 +147,8 @@ def _quality_section(funnels: Mapping[str, str], alternatives: Mapping[str, str]
         name: table.set_index("criterion")["n_barcodes"].rename(lambda text: text.replace("_", " "))
         for name, table in tables.items()
     }
-    counts = pd.DataFrame(passing).T.rename_axis("sample").reset_index()
+    in_order = max(passing.values(), key=len, default=pd.Series(dtype=int)).index
+    counts = pd.DataFrame(passing).T.reindex(columns=in_order).rename_axis("sample").reset_index()
     section.notes.append(
         "Barcodes that pass each criterion by itself; kept are those that pass all."
     )
