@@ -153,6 +153,13 @@ class LabelConfig(Section):
         description="Give types that are the same by the Cell Ontology its one name."
     )
 
+    @model_validator(mode="after")
+    def _profiles(self) -> Self:
+        if self.source.startswith("disco") and not self.profiles:
+            message = f"source {self.source} needs profiles: DISCO's URL, or a file of your own"
+            raise ValueError(message)
+        return self
+
 
 class AtlasConfig(Section):
     """Splits of cells; random over cells within a data set, by (seed, data set)."""

@@ -73,6 +73,7 @@ def test_every_setting_says_what_it_means():
 @pytest.mark.parametrize(
     ("section", "changed", "message"),
     [
+        pytest.param("labels", {"profiles": None}, "disco_wnn needs profiles", id="profiles"),
         pytest.param("atlas", {"test_fraction": 0.97}, "leave no cell to train on", id="fractions"),
         pytest.param("pretrain", {"min_learning_rate": 1}, "is above learning_rate", id="rates"),
         pytest.param("cluster", {"n_neighbors": 300}, "is above neighbor_range", id="neighbours"),
