@@ -71,7 +71,7 @@ rule cluster:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
+        mem_mb=memory_mb(3000, 30),
         runtime=60,
     params:
         cluster=params_of(cfg.cluster),
@@ -100,7 +100,7 @@ rule cluster_rna:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
+        mem_mb=memory_mb(3000, 40),
         runtime=60,
     params:
         cluster=params_of(cfg.cluster),
@@ -135,7 +135,7 @@ rule label:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=memory_mb(2000, 8),
         runtime=30,
     params:
         labels=params_of(cfg.labels),
