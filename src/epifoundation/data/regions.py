@@ -70,7 +70,8 @@ class PairCounts:
         """Count each pair once more."""
         self._pending.append((rows.astype(np.int32), columns.astype(np.int32)))
         self._n_pending += len(rows)
-        if self._n_pending > max(PENDING_PAIRS, self._total.nnz):
+        # In proportion to the total, so that merging costs each pair the same however many come.
+        if self._n_pending > max(PENDING_PAIRS, self._total.nnz // 2):
             self._merge()
 
     def matrix(self) -> sparse.csr_matrix:
@@ -81,10 +82,10 @@ class PairCounts:
     def _merge(self) -> None:
         if self._n_pending:
             rows, columns = (np.concatenate(part) for part in zip(*self._pending, strict=True))
+            self._pending, self._n_pending = [], 0
             ones = np.ones(len(rows), dtype=np.int32)
             self._total = self._total + sparse.csr_matrix((ones, (rows, columns)), self._shape)
             self._total.sum_duplicates()
-            self._pending, self._n_pending = [], 0
 
 
 def region_names(regions: pd.DataFrame) -> pd.Index:
