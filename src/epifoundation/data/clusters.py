@@ -100,7 +100,7 @@ def atac_components(counts: sparse.csr_matrix, config: ClusterConfig) -> NDArray
 def _passes_rna_criteria(counts: sparse.csr_matrix, qc: QcConfig | None) -> NDArray[np.bool_]:
     totals = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
     if qc is None:
-        return np.asarray(totals > 0)
+        return np.ones(len(totals), dtype=bool)
     return np.asarray((totals > qc.min_rna_umis) & (totals < qc.max_rna_umis))
 
 

@@ -93,6 +93,7 @@ def test_barcodes_outside_the_rna_limits_join_no_rna_cluster(cells):
     rna.X = sparse.csr_matrix(counts)
     found = cluster_rna(rna, CONFIG, sample="s", qc=limits)
     assert sorted(set(cells.obs_names) - set(found["barcode"])) == ["s#3", "s#5"]
+    assert len(cluster_rna(rna, CONFIG, sample="s", qc=None)) == 150
     rna.X = rna.X * 0
     with pytest.raises(DataError, match=r"sample s: 0 of 150 .* need 15\. .*qc\.min_rna_umis"):
         cluster_rna(rna, CONFIG, sample="s", qc=limits)
