@@ -37,7 +37,7 @@ def curves_panel(histories: Mapping[str, pd.DataFrame]) -> Panel:
         for ax, (name, history) in zip(axes, histories.items(), strict=False):
             for (column, label), colour in zip(LINES.items(), PALETTE, strict=False):
                 ax.plot(history["epoch"], history[column], label=label, color=colour, lw=1)
-            kept = history.loc[history["validation_loss"].idxmin()]
+            kept = history.iloc[int(history["validation_loss"].argmin())]
             ax.plot(kept["epoch"], kept["validation_loss"], "o", ms=3, color=PALETTE[1])
             ax.set(title=name, xlabel="epoch", ylabel="loss")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
