@@ -89,10 +89,22 @@ def tokenize_cells(_: list[Path], folder: Path) -> Path:
     return folder / "store"
 
 
+def write_cellxgene(_: list[Path], folder: Path) -> Path:
+    """Write the RNA of the atlas as CELLxGENE takes it, with principal components."""
+    from epifoundation.data.cellxgene import write_cellxgene
+    from epifoundation.data.multiome_rows import MultiomeRows
+
+    rows = MultiomeRows.open(folder / "atlas.h5mu")
+    output = folder / "atlas.cellxgene.h5ad"
+    write_cellxgene(rows, output, title="atlas", sample_terms=None, accepted_genes=None)
+    return output
+
+
 STEPS: dict[str, Callable[[list[Path], Path], Path]] = {
     "assemble": assemble,
     "build_vocabulary": build_vocabulary,
     "tokenize_cells": tokenize_cells,
+    "write_cellxgene": write_cellxgene,
 }
 
 
@@ -137,7 +149,7 @@ def main() -> None:
         "cells": args.samples * args.cells,
         "peaks": N_PEAKS,
         "genes": N_GENES,
-        "input_mb": sum(size_mb(path) for path in samples),
+        "input_mb": round(sum(size_mb(path) for path in samples), 1),
     }
     for step in args.steps:
         command = [sys.executable, __file__, "--folder", str(args.folder), "--output", "-"]
