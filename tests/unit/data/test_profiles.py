@@ -77,9 +77,7 @@ def test_unknown_atlas_lists_those_there_are(profiles):
         profiles_of(profiles, "liver")
     with pytest.raises(DataError, match=r"'Blood'.*Did you mean 'blood'\?"):
         profiles_of(profiles, "Blood")
-    with pytest.raises(
-        DataError, match=r"disco_atlas of the sample nor --atlas .*blood, kidney"
-    ):
+    with pytest.raises(DataError, match=r"disco_atlas of the sample nor --atlas .*blood, kidney"):
         profiles_of(profiles, None)
 
 
