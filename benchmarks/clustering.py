@@ -1,17 +1,17 @@
-"""WNN and clustering of 10,000 cells: seconds, each part's share of CPU time, and peak memory.
+"""WNN and clustering of many cells: seconds, each part's share of CPU time, and peak memory.
 
-    python benchmarks/clustering.py benchmarks/clustering.json
+    python benchmarks/clustering.py benchmarks/clustering.json --cells 10000
 
 The cells are drawn from 12 types: 20,000 genes, 100,000 peaks, about 2,500 UMIs and 5,000 counts
 in peaks a cell, depths that vary as real ones do. Beside the whole stands what scanpy takes in the
 same run for the RNA alone (its PCA, neighbours, Leiden): machines are compared by the ratio.
 """
 
+import argparse
 import json
 import os
 import platform
 import resource
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +30,7 @@ from epifoundation.data.expression import log_normalize
 from epifoundation.data.louvain import louvain
 from epifoundation.data.neighbors import weighted_neighbors
 
-N_CELLS, N_TYPES = 10_000, 12
+N_TYPES = 12
 
 
 def counts(
@@ -72,9 +72,9 @@ def scanpy_rna(rna: sparse.csr_matrix) -> None:
     sc.tl.leiden(cells, flavor="igraph", n_iterations=2, directed=False)
 
 
-def main(output: Path) -> None:
+def main(output: Path, n_cells: int) -> None:
     rng = np.random.default_rng(0)
-    types = rng.choice(N_TYPES, N_CELLS, p=rng.dirichlet(np.full(N_TYPES, 2.0)))
+    types = rng.choice(N_TYPES, n_cells, p=rng.dirichlet(np.full(N_TYPES, 2.0)))
     rna, atac = counts(types, 20_000, 2_500, 0.5, rng), counts(types, 100_000, 5_000, 0.5, rng)
     config = paper_section(ClusterConfig, "cluster")
     before, seconds = gib(), dict[str, float]()
@@ -91,13 +91,13 @@ def main(output: Path) -> None:
     total, peak = sum(walls.values()), gib()
     cpu = sum(seconds.values()) - total
     others: dict[str, float] = {}
-    cells = ad.AnnData(rna, obs=pd.DataFrame(index=[f"c{i}" for i in range(N_CELLS)]))
+    cells = ad.AnnData(rna, obs=pd.DataFrame(index=[f"c{i}" for i in range(n_cells)]))
     alone = timed(others, "rna_alone", lambda: cluster_rna(cells, config, sample="s", qc=None))
     timed(others, "scanpy_rna", lambda: scanpy_rna(rna))
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     result = {
         "machine": machine,
-        "cells": N_CELLS,
+        "cells": n_cells,
         "seconds": round(total, 1),
         "cpu_seconds": round(cpu, 1),
         "share": {part: round(seconds[f"{part} cpu"] / cpu, 3) for part in walls},
@@ -112,4 +112,8 @@ def main(output: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--cells", type=int, default=10_000)
+    arguments = parser.parse_args()
+    main(arguments.output, arguments.cells)
