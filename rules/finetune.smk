@@ -10,7 +10,7 @@ FINETUNE_CODE = (
     "model/adapters.py",
     "training/finetune.py",
 )
-PREDICT_CODE = (*MODEL_CODE, "inference/predict.py")
+PREDICT_CODE = (*MODEL_CODE, "inference/precision.py", "inference/predict.py")
 
 
 rule finetune_cell_type:
