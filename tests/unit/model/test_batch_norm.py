@@ -117,6 +117,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Te
     return [torch.load(Path(folder, f"{rank}.pt")) for rank in range(len(LENGTHS))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "n_pads"), [("real", 0), ("padded", sum(PADS))])
 def test_two_processes_normalise_as_one(two_processes, kind: str, n_pads: int):
     expected = of_plain_layer(n_pads)
