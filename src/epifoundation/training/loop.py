@@ -47,11 +47,6 @@ from epifoundation.training.signals import heard
 logger = logging.getLogger(__name__)
 
 
-def best_device() -> torch.device:
-    """Return the GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 @contextmanager
 def use_threads(n_threads: int) -> Iterator[None]:
     """Let torch use this many CPU threads within the block."""
@@ -269,7 +264,7 @@ def _prepared(run: Run, world: World) -> EpiFoundation:
 
 def _parameter_groups(network: EpiFoundation) -> list[dict[str, list[torch.nn.Parameter]]]:
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    kinds = {type(parameter.data) for parameter in trained}  # whole, and split over devices
+    kinds = dict.fromkeys(type(parameter.data) for parameter in trained)  # whole, split
     return [{"params": [p for p in trained if type(p.data) is kind]} for kind in kinds]
 
 

@@ -37,15 +37,22 @@ def test_two_processes_are_one(run_of, tmp_path, sharded, tiny_atlas, tiny_model
     """On the same micro-batches without dropout, BatchNorm live: to 1e-5; tables split or not.
 
     Each process reads half of each micro-batch. A checkpoint of two processes goes on with one, and
-    of split tables a model directory is made like any other. Weights are compared as changes: Adam
-    moves one whose gradient is rounding by a whole step, whichever way the rounding went.
+    of split tables a model directory is made like any other. One weight in a thousand may differ:
+    where the gradient is nothing but rounding (a shift before BatchNorm has none), Adam makes whole
+    steps of it, whichever way the rounding went. The learning rate bounds them.
     """
-    options = {"model": NO_DROPOUT}
+    options = {"model": NO_DROPOUT, "config": {"learning_rate": 5e-5, "min_learning_rate": 5e-5}}
     start, alone = together(run_of(**options)), run_of(**options)
     history = train(alone)
+    assert float((together(alone) - start).abs().max()) > 3e-4
 
-    def apart(run) -> float:
-        return float((together(run) - together(alone)).norm() / (together(alone) - start).norm())
+    def check_same(run) -> None:
+        apart = (together(run) - together(alone)).abs()
+        assert float((apart > 1e-5).float().mean()) < 1e-3
+        norms = run.network.peak_batch_norm, alone.network.peak_batch_norm
+        for name in ("running_mean", "running_var"):
+            one, other = (getattr(norm, name) for norm in norms)
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
     folder = tmp_path / "run"
     execution = {"n_devices": 2, "shard_tables": sharded, "checkpoint_updates": 5}
@@ -54,14 +61,11 @@ def test_two_processes_are_one(run_of, tmp_path, sharded, tiny_atlas, tiny_model
         for name in ("loss", "validation_loss", "accuracy"):
             assert two[name] == pytest.approx(one[name], abs=1e-5), name
         assert two["gradient_norm"] == pytest.approx(one["gradient_norm"], rel=1e-5)
-    assert apart(both) < 0.01
-    statistics = both.network.peak_batch_norm, alone.network.peak_batch_norm
-    for name in ("running_mean", "running_var"):
-        torch.testing.assert_close(*(getattr(norm, name) for norm in statistics))
+    check_same(both)
     (folder / "step-000000008").rename(tmp_path / "later")
     gone_on = run_of(folder=folder, **options)
     assert len(train(gone_on)) == 2
-    assert apart(gone_on) < 0.01
+    check_same(gone_on)
     design = Design(tiny_model.model_copy(update=NO_DROPOUT), ("genes",))
     model = FoundationModel(both.network, design, tiny_atlas.vocabulary)
     model.save(tmp_path / "model")
