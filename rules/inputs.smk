@@ -97,4 +97,5 @@ def calling_mb(wildcards, input, threads):
     sizes = [Path(path).stat().st_size / 1e6 for path in input.fragments]
     at_once = [sum(sizes)] if cfg.peaks.calls == "pooled" else sorted(sizes)[-threads:]
     base = 1500 if cfg.peaks.keep_duplicates in (1, "all") else 4600  # a byte a base
-    return int(sum(base + min(4 * size, 150000) for size in at_once))
+    reading = 250 * threads
+    return int(reading + sum(base + min(4 * size, 150000) for size in at_once))
