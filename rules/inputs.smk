@@ -99,3 +99,24 @@ def calling_mb(wildcards, input, threads):
     base = 1500 if cfg.peaks.keep_duplicates in (1, "all") else 4600  # a byte a base
     reading = 250 * threads
     return int(reading + sum(base + min(4 * size, 150000) for size in at_once))
+
+
+def rna_before_peaks(wildcards):
+    """The RNA counts of a sample's called cells; of paired matrices, those of their cells."""
+    if sheet.one(wildcards.sample).entry == "matrices":
+        return f"{R}/matrix/{wildcards.atlas}/{wildcards.sample}/cells.h5mu"
+    return counts_of_sample(wildcards.sample)
+
+
+def all_labels(file):
+    """A file of labels of every sample of an atlas."""
+    return lambda wildcards: [
+        f"{R}/labels/{row.atlas}/{row.sample}/{file}"
+        for row in sheet.select(atlas=wildcards.atlas)
+    ]
+
+
+def compared_cells(wildcards):
+    """The cells of all samples of an atlas; where types came with the files, they are here."""
+    rows = sheet.select(atlas=wildcards.atlas)
+    return [f"{R}/matrix/{row.atlas}/{row.sample}/cells.h5mu" for row in rows]
