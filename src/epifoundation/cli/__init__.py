@@ -17,7 +17,9 @@ EXIT_ERROR = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it is done, 2 with one line on stderr when it cannot be done."""
     parsed = build_parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
     threadpool_limits(parsed.threads)
     try:
         parsed.run(parsed)
