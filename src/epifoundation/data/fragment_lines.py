@@ -1,26 +1,22 @@
 """Lines of a fragments file as integers: one compiled pass over the text, byte by byte."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from epifoundation.data.compiled import compiled
 
 Array = npt.NDArray[Any]
 Names = tuple[Array, Array, Array]
-Function = TypeVar("Function", bound=Callable[..., object])
 
 TAB, NEWLINE, RETURN, HASH, ZERO, NINE = b"\t\n\r#09"
 SHORTEST_LINE = 8  # c, 0, 1, b, three tabs and the line's end
 LARGEST = 2**31 - 1
 # FNV-1a of 64 bits (Fowler, Noll and Vo): start and multiplier
 HASH_START, HASH_FACTOR = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
-
-
-def _compiled(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True)(function))
 
 
 @dataclass(frozen=True)
@@ -69,11 +65,16 @@ def parse_lines(
     chrom, start, end, barcode = (np.empty(n_most, dtype=np.int32) for _ in range(4))
     columns = (chrom, start, end, barcode)
     n, (end_byte, name_end), lines = _parse(text, begin, n_fields, chromosomes, barcodes, columns)
-    unknown = text[end_byte:name_end].tobytes().decode(errors="replace") or None
+    try:
+        unknown = text[end_byte:name_end].tobytes().decode() or None
+    except UnicodeDecodeError:  # the name is no text, so that the line is no fragment
+        n_lines, n_bad, first_bad = lines
+        lines = n_lines + 1, n_bad + 1, first_bad if n_bad else end_byte
+        end_byte, unknown = _rest_of_line(text, name_end)[1] + 1, None
     return ParsedLines(chrom[:n], start[:n], end[:n], barcode[:n], end_byte, unknown, *lines)
 
 
-@_compiled
+@compiled
 def _parse(
     text: Array,
     line: int,
@@ -86,7 +87,7 @@ def _parse(
     n, n_lines, n_bad, first_bad = 0, 0, 0, -1
     code, name, name_end = -1, line, line  # the chromosome of the line before
     while line < len(text):
-        if text[line] == HASH or text[line] == NEWLINE or text[line] == RETURN:
+        if text[line] == HASH or _is_line_end(text, line):
             line = _rest_of_line(text, line)[1] + 1
             n_lines += 1
             continue
@@ -95,13 +96,13 @@ def _parse(
             name = line
             code = _find(text, name, name_end, hashed, chromosomes)
         start, end, barcode = _interval(text, line + name_end - name)
-        barcode_end = n_found = 0
-        found = -1
-        if end >= 0:
+        n_found, found = 0, -1
+        if end >= 0 and name_end > name:
             hashed, barcode_end = _hash(text, barcode)
             found = _find(text, barcode, barcode_end, hashed, barcodes)
-            n_found, newline = _rest_of_line(text, barcode_end)
-        if end < 0 or barcode_end == barcode or n_found + 3 != n_fields or name_end == name:
+            if barcode_end > barcode and _is_field_end(text, barcode_end):
+                n_found, newline = _rest_of_line(text, barcode_end)
+        if n_found + 3 != n_fields:
             n_bad += 1
             first_bad = line if first_bad < 0 else first_bad
             newline = _rest_of_line(text, line)[1]
@@ -116,7 +117,20 @@ def _parse(
     return n, (line, line), (n_lines, n_bad, first_bad)
 
 
-@_compiled
+@compiled
+def _is_line_end(text: Array, position: int) -> bool:
+    """Return whether the line ends here, by a newline or a return and a newline."""
+    if text[position] == RETURN:
+        position += 1
+    return bool(text[position] == NEWLINE)
+
+
+@compiled
+def _is_field_end(text: Array, position: int) -> bool:
+    return bool(text[position] == TAB) or _is_line_end(text, position)
+
+
+@compiled
 def _is_field(text: Array, line: int, begin: int, end: int) -> bool:
     """Return whether the line's first field is text[begin:end]."""
     for i in range(end - begin):
@@ -125,7 +139,7 @@ def _is_field(text: Array, line: int, begin: int, end: int) -> bool:
     return bool(text[line + end - begin] == TAB)
 
 
-@_compiled
+@compiled
 def _interval(text: Array, position: int) -> tuple[int, int, int]:
     """Return two numbers after tabs, and where the field after them begins; -1 for both if not."""
     start = end = -1
@@ -136,7 +150,7 @@ def _interval(text: Array, position: int) -> tuple[int, int, int]:
     return start, end, position + 1
 
 
-@_compiled
+@compiled
 def _number(text: Array, begin: int) -> tuple[int, int]:
     """Return the number before a tab and where it ends; -1 if there is none that fits."""
     value, position = 0, begin
@@ -148,9 +162,9 @@ def _number(text: Array, begin: int) -> tuple[int, int]:
     return value, position
 
 
-@_compiled
+@compiled
 def _hash(text: Array, begin: int) -> tuple[Any, int]:
-    """Return the hash of a field and where it ends: at a tab, a return or a newline."""
+    """Return the hash of a field and where it ends: at a tab or any other control character."""
     hashed, position = HASH_START, begin
     while text[position] > RETURN:
         hashed = (hashed ^ np.uint64(text[position])) * HASH_FACTOR
@@ -158,7 +172,7 @@ def _hash(text: Array, begin: int) -> tuple[Any, int]:
     return hashed ^ (hashed >> np.uint64(32)), position
 
 
-@_compiled
+@compiled
 def _find(text: Array, begin: int, end: int, hashed: Any, names: Names) -> int:
     """Return the position of text[begin:end] among the names, -1 if it is none of them."""
     letters, begins, slots = names
@@ -176,7 +190,7 @@ def _find(text: Array, begin: int, end: int, hashed: Any, names: Names) -> int:
     return -1
 
 
-@_compiled
+@compiled
 def _rest_of_line(text: Array, begin: int) -> tuple[int, int]:
     """Return the number of fields from `begin` to the line's end, and where that is."""
     n, position = 1, begin
@@ -186,7 +200,7 @@ def _rest_of_line(text: Array, begin: int) -> tuple[int, int]:
     return n, position
 
 
-@_compiled
+@compiled
 def _fill_slots(text: Array, begins: Array, slots: Array) -> None:
     mask = len(slots) - 1
     for name in range(len(begins) - 1):

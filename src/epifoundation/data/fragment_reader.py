@@ -193,6 +193,7 @@ class _Reader:
             tables = self._chromosome_table, self._barcode_table
             part = parse_lines(text, begin, n_fields, *tables)
             parts.append(part)
+            assert part.end_byte > begin or part.unknown not in (None, *self._chromosomes)
             if part.unknown is not None:
                 self._chromosomes += (part.unknown,)
                 self._chromosome_table = name_table(self._chromosomes)

@@ -5,14 +5,11 @@ to ten rounds of moving single cells and then whole clusters, and one stream of 
 numbers through all of them.
 """
 
-from collections.abc import Callable
-from typing import TypeVar, cast
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
+from epifoundation.data.compiled import compiled
 from epifoundation.errors import DataError
 
 N_STARTS = 10  # Seurat FindClusters, n.start
@@ -22,11 +19,6 @@ MULTIPLIER, INCREMENT, MODULUS_MASK = 0x5DEECE66D, 0xB, (1 << 48) - 1
 
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Function = TypeVar("Function", bound=Callable[..., object])
-
-
-def _compiled(function: Function) -> Function:
-    return cast(Function, njit(cache=True)(function))
 
 
 def louvain(graph: sparse.csr_matrix, *, resolution: float, seed: int) -> Labels:
@@ -113,7 +105,7 @@ def _join_singletons(labels: Labels, weights: sparse.csr_matrix) -> Labels:
     return joined
 
 
-@_compiled
+@compiled
 def _random_below(n: int, state: NDArray[np.int64]) -> int:
     """Java's Random.nextInt(n)."""
     while True:
@@ -126,7 +118,7 @@ def _random_below(n: int, state: NDArray[np.int64]) -> int:
             return int(value)
 
 
-@_compiled
+@compiled
 def _shuffled(n: int, state: NDArray[np.int64]) -> Labels:
     order = np.arange(n)
     for i in range(n):
@@ -135,7 +127,7 @@ def _shuffled(n: int, state: NDArray[np.int64]) -> Labels:
     return order
 
 
-@_compiled
+@compiled
 def _move_nodes(
     indptr: NDArray[np.int32],
     indices: NDArray[np.int32],

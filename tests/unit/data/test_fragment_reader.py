@@ -70,41 +70,82 @@ def test_threads_and_compression_change_nothing(write, tmp_path, kind, threads):
 
 
 names = st.text(alphabet="abAB#-1é", min_size=1, max_size=6)
-fragment = st.tuples(names, st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1), names)
+number = st.integers(0, 2**31 - 1)
+fragment = st.tuples(names, number, number, names).map(
+    lambda fields: "\t".join(map(str, fields)).encode()
+)
 noise = st.sampled_from(
-    ["", "# a\tb", "c\t1\t2", "c\t-1\t2\tx", "c\t1\t2147483648\tx", "c\t1\t2\t", "\t1\t2\tx",
-     "c\t1 \t2\tx", "c\t\t2\tx", "c\t1\t2\tx\ty", "c", "c\t1\t"]
+    [b"", b"# a\tb", b"c\t1\t2", b"c\t-1\t2\tx", b"c\t1\t2147483648\tx", b"c\t1\t2\t", b"\t1\t2\tx",
+     b"c\t1 \t2\tx", b"c\t\t2\tx", b"c\t1\t2\tx\ty", b"c", b"c\t1\t", b"c\t1\t2\tx\r", b"\r",
+     b"\rc\t1\t2\tx", b"c\xff\t1\t2\tx", b"c\t1\t2\tx\xff", b"c\t1\t2\tx\0y", b"c\0\t1\t2\tx"]
 )  # fmt: skip
+any_line = st.binary(max_size=12).map(lambda line: line.replace(b"\n", b""))
 
 
-@settings(deadline=None, max_examples=200)
-@given(st.lists(st.one_of(fragment, noise), max_size=12), st.lists(names, unique=True))
+@st.composite
+def damaged(draw):
+    """A fragment of which one byte is another."""
+    line = bytearray(draw(fragment))
+    line[draw(st.integers(0, len(line) - 1))] = draw(st.integers(0, 255))
+    return bytes(line).replace(b"\n", b"")
+
+
+def split_line(line):
+    """Return a fragment's chromosome, start, end and barcode; None if the line is none."""
+    fields = line.removesuffix(b"\r").split(b"\t")
+    if len(fields) != 4 or not all(fields) or not all(x.isdigit() for x in fields[1:3]):
+        return None
+    start, end = map(int, fields[1:3])
+    if max(start, end) >= 2**31 or any(min(name) < 14 for name in (fields[0], fields[3])):
+        return None
+    try:
+        return fields[0].decode(), start, end, fields[3]
+    except UnicodeDecodeError:
+        return None
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    st.lists(st.one_of(fragment, noise, damaged(), any_line), max_size=12),
+    st.lists(names, unique=True),
+)
 def test_lines_are_parsed_as_splitting_them_does(lines, barcodes):
-    written = [line if isinstance(line, str) else "\t".join(map(str, line)) for line in lines]
-    text = np.frombuffer("".join(f"{line}\n" for line in written).encode(), dtype=np.uint8)
-    expected, bad = [], []
-    for line in written:
-        fields = line.split("\t")
-        numbers = [int(x) for x in fields[1:3] if x.isdecimal()]
-        if not line or line.startswith("#"):
-            continue
-        if len(fields) == 4 and len(numbers) == 2 and all(fields) and max(numbers) < 2**31:
-            expected.append(
-                (fields[0], *numbers, (barcodes.index(fields[3]) if fields[3] in barcodes else -1))
-            )
-        else:
-            bad.append(line)
-    chromosomes, found, n_bad, begin = [], [], 0, 0
+    text = np.frombuffer(b"".join(line + b"\n" for line in lines), dtype=np.uint8)
+    given_lines = [x for x in lines if x not in (b"", b"\r") and not x.startswith(b"#")]
+    position = {name.encode(): i for i, name in enumerate(barcodes)}
+    split = [split_line(line) for line in given_lines]
+    expected = [(*parts[:3], position.get(parts[3], -1)) for parts in split if parts]
+    chromosomes, found, n_bad, n_lines, begin = [], [], 0, 0, 0
     table = name_table(barcodes)
-    while begin < len(text):
+    for _ in range(2 * len(lines)):  # a line is read twice at most
+        if begin == len(text):
+            break
         part = parse_lines(text, begin, 4, name_table(chromosomes), table)
         columns = (part.chromosome, part.start, part.end, part.barcode)
         found += [(chromosomes[c], s, e, b) for c, s, e, b in zip(*map(list, columns), strict=True)]
         chromosomes += [part.unknown] if part.unknown is not None else []
         n_bad += part.n_bad
+        n_lines += part.n_lines
         begin = part.end_byte
+    assert begin == len(text)
+    assert n_lines == len(lines)
     assert found == expected
-    assert n_bad == len(bad)
+    assert n_bad == split.count(None)
+
+
+@pytest.mark.parametrize("byte", [0xFF, 0x00, 0x0B])
+@pytest.mark.parametrize("column", [0, 3])
+def test_a_damaged_name_is_a_bad_line(tmp_path, byte, column):
+    fields = ["chr1", "500", "900", "A-1", "3"]
+    damaged = [field.encode() for field in fields]
+    damaged[column] += bytes([byte])
+    path = tmp_path / "f.tsv"
+    path.write_bytes(FIRST.encode() + b"\t".join(damaged) + b"\n" + SECOND.encode())
+    if (byte, column) == (0xFF, 3):  # a barcode that nobody asked for
+        assert [row[3] for row in rows(path)] == [0, 1, -1, 0, 1]
+        return
+    with pytest.raises(DataError, match=r"line 3 is not a fragment \(1 such"):
+        rows(path)
 
 
 @given(st.lists(st.integers(0, 3), max_size=30))
