@@ -1,26 +1,23 @@
 """Where fragments start: a set of positions in one bit a base, or counts in one byte a base."""
 
 import ctypes
-from collections.abc import Callable, Iterator
+import mmap
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar, cast
 
 import numpy as np
 import pandas as pd
-from numba import njit
 from numpy.typing import NDArray
+
+from epifoundation.data.compiled import compiled
 
 BLOCK = 2**22  # bases looked at together
 LARGEST_COUNT = 255
+PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
-Function = TypeVar("Function", bound=Callable[..., object])
 Bytes = NDArray[np.uint8]
 Positions = NDArray[np.int32]
-
-
-def _compiled(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True)(function))
 
 
 class StartCounts:
@@ -43,7 +40,7 @@ class StartCounts:
         needed = (int(start.max()) >> self._shift) + 1
         cells = self._cells.get(chromosome, np.empty(0, dtype=np.uint8))
         if needed > len(cells):
-            grown = np.zeros(max(needed, 2 * len(cells)), dtype=np.uint8)
+            grown = _untouched(max(needed, 2 * len(cells)))
             grown[: len(cells)] = cells
             self._cells[chromosome] = cells = grown
         if self._shift:
@@ -56,7 +53,7 @@ class StartCounts:
         """Keep the counts in files of `folder` for the block, to leave their memory to others."""
         paths = {name: folder / f"{i}.npy" for i, name in enumerate(self._cells)}
         for name, path in paths.items():
-            np.save(path, self._cells[name])
+            np.save(path, self._cells[name][: (self.last(name) >> self._shift) + 1])
         self._cells.clear()
         _give_back_memory()
         yield
@@ -72,7 +69,10 @@ class StartCounts:
     def n_positions(self, chromosome: str) -> int:
         """Return at how many bases of the chromosome a fragment starts."""
         cells = self._cells.get(chromosome, np.empty(0, dtype=np.uint8))
-        return int(np.bitwise_count(cells).sum() if self._shift else np.count_nonzero(cells))
+        return sum(
+            int(np.bitwise_count(part).sum() if self._shift else np.count_nonzero(part))
+            for part in (cells[i : i + BLOCK] for i in range(0, len(cells), BLOCK))
+        )
 
     def n_kept(self, cap: int) -> int:
         """Return the number of fragments if at most `cap` are kept at a position."""
@@ -120,6 +120,14 @@ class StartCounts:
         return total
 
 
+def _untouched(n_bytes: int) -> Bytes:
+    """Return zeros in pages of their own, which take no memory until they are written.
+
+    `np.zeros` may reuse freed memory, all of which it then has to clear.
+    """
+    return np.frombuffer(mmap.mmap(-1, n_bytes, flags=PRIVATE), dtype=np.uint8)
+
+
 def _give_back_memory() -> None:
     """Let go of freed memory that glibc keeps for later, where the C library is glibc."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -135,7 +143,7 @@ def bed_lines(chromosome: str, start: Positions) -> Bytes:
     return lines[: _write_lines(name, start, lines)]
 
 
-@_compiled
+@compiled
 def _write_lines(name: Bytes, start: Positions, lines: Bytes) -> int:
     at = 0
     for i in range(len(start)):
@@ -148,7 +156,7 @@ def _write_lines(name: Bytes, start: Positions, lines: Bytes) -> int:
     return at
 
 
-@_compiled
+@compiled
 def _write_number(number: int, lines: Bytes, at: int) -> int:
     n_digits = 1
     bound = 10
@@ -161,13 +169,13 @@ def _write_number(number: int, lines: Bytes, at: int) -> int:
     return at + n_digits
 
 
-@_compiled
+@compiled
 def _mark(bits: Bytes, start: Positions) -> None:
     for i in range(len(start)):
         bits[start[i] >> 3] |= np.uint8(1 << (start[i] & 7))
 
 
-@_compiled
+@compiled
 def _list_bits(bits: Bytes, first: int, positions: Positions) -> None:
     n = 0
     for i in range(len(bits)):
@@ -179,14 +187,14 @@ def _list_bits(bits: Bytes, first: int, positions: Positions) -> None:
                 n += 1
 
 
-@_compiled
+@compiled
 def _count(counts: Bytes, start: Positions, cap: int) -> None:
     for i in range(len(start)):
         if counts[start[i]] < cap:
             counts[start[i]] += np.uint8(1)
 
 
-@_compiled
+@compiled
 def _filled(cells: Bytes, start: NDArray[np.int64], end: NDArray[np.int64], shift: int) -> int:
     n_bases = len(cells) << shift
     total = 0

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from epifoundation.data import starts as starts_module
@@ -63,6 +64,28 @@ def test_counts_come_back_from_where_they_were_set_aside(drawn, tmp_path):
         assert counts.n_kept(1) == 0
     assert (counts.n_kept(1), counts.last("a"), counts.n_positions("b")) == before
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("cap", [1, 3])
+def test_what_is_set_aside_is_no_longer_than_the_chromosome(cap, tmp_path):
+    counts = StartCounts(cap)
+    last = 1_100_000
+    for position in (1_000_000, last):  # the second makes room for more than it needs
+        counts.add("chr1", np.array([position], dtype=np.int32))
+    with counts.set_aside(tmp_path):
+        (file,) = tmp_path.iterdir()
+        assert file.stat().st_size <= last // (8 if cap == 1 else 1) + 1_000
+    assert counts.last("chr1") == last
+    counts.add("chr1", np.array([last + 9, 5], dtype=np.int32))
+    assert counts.n_positions("chr1") == 4
+
+
+def test_room_for_what_may_come_takes_no_memory():
+    counts = StartCounts(255)
+    before = psutil.Process().memory_info().rss
+    for i in range(50):  # near the end of as many chromosomes, in no page but the last
+        counts.add(f"chr{i}", np.array([20_000_000 + i], dtype=np.int32))
+    assert psutil.Process().memory_info().rss - before < 100e6
 
 
 def test_lines_hold_every_number_of_digits():
