@@ -50,6 +50,7 @@ rule assemble:
             "contracts.py",
             "data/assembly.py",
             "data/cell_ontology.py",
+            "data/cell_ontology.tsv",
             "data/csr_files.py",
             "data/expression.py",
             "data/multiome_rows.py",
@@ -134,6 +135,7 @@ rule write_cellxgene:
             "data/expression.py",
             "data/multiome_rows.py",
             "data/streamed_pca.py",
+            "data/tissue_terms.tsv",
         ),
     script:
         "../workflow_scripts/write_cellxgene.py"

@@ -41,9 +41,23 @@ def code_of(*modules):
     return hashlib.sha256(b"".join(sources)).hexdigest()[:12]
 
 
+def local_path(location):
+    """A local path; a relative one that is not here is taken from the checkout.
+
+    Not one among the results: a rule makes it here.
+    """
+    path = Path(location)
+    beside = Path(workflow.basedir, path)
+    if path.exists() or path.is_relative_to(R) or not beside.exists():
+        return str(location)
+    return str(beside)
+
+
 def local_or_url(location):
     """A local path of the configuration as an input file; a URL is no input file."""
-    return [] if location is None or "://" in str(location) else str(location)
+    if location is None or "://" in str(location):
+        return []
+    return local_path(location)
 
 
 def memory_mb(base, per_mb):

@@ -11,13 +11,6 @@ def any_of(names):
     return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
-def local_path(location):
-    """A local path; a relative one that is not here is taken from the checkout."""
-    path = Path(location)
-    found = path if path.exists() else Path(workflow.basedir, path)
-    return str(found) if found.exists() else str(location)
-
-
 def fragments_of(sample):
     """The fragments file of a sample, by its way in."""
     if sheet.one(sample).entry == "fragments":

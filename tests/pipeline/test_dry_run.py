@@ -37,6 +37,20 @@ def test_the_miniatlas_alone_needs_no_training(snakemake):
     assert not {"pretrain", "tables", "figures"} & run.jobs().keys()
 
 
+def test_the_configurations_own_files_are_found_from_another_folder(snakemake, root, tmp_path):
+    profiles = "config/sample_terms.tsv"  # any table of the checkout: a plan reads none
+    overlay = tmp_path / "profiles.yaml"
+    overlay.write_text(f"labels: {{profiles: {profiles}}}\n")
+    run = snakemake(
+        *("-n", "--directory", tmp_path, "--configfile", overlay),
+        *("--snakefile", root / "Snakefile", "--", "cellxgene"),
+    )
+    assert run.code == 0, run.output[-3000:]
+    assert run.jobs()["write_cellxgene"] > 1
+    assert f"{root / profiles}" in run.output
+    assert "fetch_profiles" not in run.jobs()
+
+
 def test_one_more_sample_adds_its_branch_and_what_follows_the_peaks(snakemake, tmp_path, root):
     sheet = (root / "config/samples.tsv").read_text()
     first = next(line for line in sheet.splitlines() if "\tminiatlas\tatlas\t" in line)
