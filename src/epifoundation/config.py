@@ -114,9 +114,14 @@ class QcConfig(Section):
 class ClusterConfig(Section):
     """Latent spaces, weighted nearest neighbours, Louvain."""
 
-    n_variable_genes: int | None = Field(description="Most variable genes kept; null: all genes.")
+    n_variable_genes: int | None = Field(
+        ge=2, description="Most variable genes kept; null: all genes."
+    )
     n_pcs: int = Field(ge=2, description="RNA principal components.")
     n_lsi: int = Field(ge=2, description="ATAC LSI components; the first is dropped as depth.")
+    peak_percentile: float = Field(
+        ge=0, lt=1, description="Peaks above this percentile of total counts give the LSI (Signac)."
+    )
     n_neighbors: int = Field(ge=2, description="Neighbours of a cell (Seurat k.nn).")
     neighbor_range: int = Field(ge=2, description="Candidates per modality (Seurat knn.range).")
     small_samples: bool = Field(
@@ -127,8 +132,12 @@ class ClusterConfig(Section):
 
     @model_validator(mode="after")
     def _candidates(self) -> Self:
-        if self.n_neighbors > self.neighbor_range:
-            message = f"n_neighbors {self.n_neighbors} is above neighbor_range"
+        # A cell is among its own candidates, so that one fewer can become its neighbours.
+        if self.n_neighbors >= self.neighbor_range:
+            message = (
+                f"n_neighbors {self.n_neighbors} must be below neighbor_range"
+                f" {self.neighbor_range}, which counts the cell itself"
+            )
             raise ValueError(message)
         return self
 

@@ -163,6 +163,7 @@ def test_clusters_on_rna_alone(rna_counts, r_embeddings):
         n_variable_genes=2000,
         n_pcs=50,
         n_lsi=50,
+        peak_percentile=0.05,
         n_neighbors=20,
         neighbor_range=200,
         small_samples=False,

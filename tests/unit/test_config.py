@@ -76,7 +76,10 @@ def test_every_setting_says_what_it_means():
         pytest.param("labels", {"profiles": None}, "disco_wnn needs profiles", id="profiles"),
         pytest.param("atlas", {"test_fraction": 0.97}, "leave no cell to train on", id="fractions"),
         pytest.param("pretrain", {"min_learning_rate": 1}, "is above learning_rate", id="rates"),
-        pytest.param("cluster", {"n_neighbors": 300}, "is above neighbor_range", id="neighbours"),
+        pytest.param("cluster", {"n_neighbors": 300}, "must be below neighbor_range", id="neighbours"),
+        pytest.param("cluster", {"n_neighbors": 200}, "counts the cell itself", id="all candidates"),
+        pytest.param("cluster", {"n_variable_genes": -5}, "n_variable_genes", id="no genes"),
+        pytest.param("cluster", {"peak_percentile": 1}, "peak_percentile", id="no peaks"),
         pytest.param("model", {"n_heads": 7}, "is not a multiple of n_heads", id="heads"),
     ],
 )

@@ -20,9 +20,6 @@ from epifoundation.multiome import counts_of
 
 logger = logging.getLogger(__name__)
 
-# Signac FindTopFeatures, default min.cutoff `q5`; the paper (A.0.3) names none.
-PEAK_PERCENTILE = 0.05
-
 
 def cluster_cells(mdata: md.MuData, config: ClusterConfig) -> md.MuData:
     """Return the multiome with clusters and what they came from; the input is left alone.
@@ -92,7 +89,7 @@ def rna_components(counts: sparse.csr_matrix, config: ClusterConfig) -> NDArray[
 
 def atac_components(counts: sparse.csr_matrix, config: ClusterConfig) -> NDArray[np.float64]:
     """Return the LSI of the peaks with most counts, cells × components, the first kept."""
-    peaks = top_features(counts, percentile=PEAK_PERCENTILE)
+    peaks = top_features(counts, percentile=config.peak_percentile)
     logger.info("%d top peaks of %d", len(peaks), counts.shape[1])
     return lsi(tf_idf(counts)[:, np.sort(peaks)], config.n_lsi, seed=config.seed)[0]
 

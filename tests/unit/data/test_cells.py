@@ -15,6 +15,7 @@ CONFIG = ClusterConfig(
     n_variable_genes=None,
     n_pcs=5,
     n_lsi=5,
+    peak_percentile=0.05,
     n_neighbors=5,
     neighbor_range=20,
     small_samples=False,

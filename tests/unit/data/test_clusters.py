@@ -15,6 +15,7 @@ CONFIG = ClusterConfig(
     n_variable_genes=50,
     n_pcs=4,
     n_lsi=4,
+    peak_percentile=0.05,
     n_neighbors=15,
     neighbor_range=100,
     small_samples=False,
