@@ -1,10 +1,10 @@
 """Fragment files as tabix wants them: sorted, bgzipped, indexed."""
 
 import logging
+import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pysam
 
@@ -16,6 +16,7 @@ from epifoundation.files import whole
 logger = logging.getLogger(__name__)
 
 TEXT_BYTES = 64 * 2**20
+LINE = re.compile(rb"^[^#\s].*$", re.MULTILINE)
 
 
 def index_fragments(source: Path | str, target: Path | str) -> None:
@@ -35,7 +36,9 @@ def index_fragments(source: Path | str, target: Path | str) -> None:
         logger.info("%s is not sorted and bgzipped: sorting it", source)
         plain = partial.with_suffix(".tsv")
         try:
-            _sorted_rows(source).write_csv(plain, include_header=False, separator="\t")
+            _sorted_rows(source).write_csv(
+                plain, separator="\t", include_header=False, quote_style="never"
+            )
             pysam.tabix_compress(str(plain), str(partial), force=True)
         finally:
             plain.unlink(missing_ok=True)
@@ -60,6 +63,9 @@ def _indexed(fragments: Path | str, index: Path) -> bool:
 
 def _sorted_rows(source: Path | str) -> pl.DataFrame:
     text = b"".join(text_blocks(source, TEXT_BYTES))
+    first = re.search(LINE, text)
+    assert first is not None  # it was read before
+    names = [f"column_{i}" for i in range(first[0].count(b"\t") + 1)]
     try:
         table = pl.read_csv(
             text,
@@ -67,11 +73,11 @@ def _sorted_rows(source: Path | str) -> pl.DataFrame:
             has_header=False,
             comment_prefix="#",
             quote_char=None,
-            schema_overrides={"column_1": pl.String, "column_2": pl.Int64, "column_3": pl.Int64},
+            schema=dict.fromkeys(names, pl.String) | dict.fromkeys(names[1:3], pl.Int64),
         )
     except pl.exceptions.PolarsError as error:
         message = f"{source} is not a fragments file ({str(error).splitlines()[0]})"
         raise DataError(message) from error
-    _, first, code = np.unique(table["column_1"].to_numpy(), return_index=True, return_inverse=True)
-    ranked = table.with_columns(rank=pl.Series(first[code]))
-    return ranked.sort("rank", "column_2", "column_3", maintain_order=True).drop("rank")
+    filled = table.filter(pl.col(names[0]).is_not_null()).with_row_index("row")  # no empty lines
+    first_row = pl.col("row").first().over(names[0])
+    return filled.sort(first_row, *names[1:3], maintain_order=True).drop("row")

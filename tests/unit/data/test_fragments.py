@@ -193,6 +193,19 @@ def test_unsorted_fragments_become_sorted_and_indexed(write, tmp_path):
         assert [line.split("\t")[3] for line in tabix.fetch("chr1", 0, 120)] == ["AAA-1"]
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("further", [(), ("007", '"1e5')])
+def test_sorting_leaves_every_other_column_as_it_was(tmp_path, further, ending):
+    names = ["0012", "1.0", '"A', "NA", "true"]
+    lines = ["\t".join(("2", str(9 - i), "20", name, *further)) for i, name in enumerate(names)]
+    path, target = tmp_path / "f.tsv", tmp_path / "out.tsv.gz"
+    last = f"10\t1{lines[0][3:]}"
+    text = ["# id=1", "", *lines[:2], "", "# note", last, *lines[2:]]
+    path.write_text(ending.join(text), newline="")
+    index_fragments(path, target)
+    assert gzip.decompress(target.read_bytes()).decode().split("\n") == [*lines[::-1], last, ""]
+
+
 def test_sorted_bgzipped_fragments_are_copied(write, tmp_path):
     source, target = tmp_path / "source.tsv.gz", tmp_path / "target.tsv.gz"
     pysam.tabix_compress(str(write(name="plain.tsv")), str(source), force=True)
