@@ -79,7 +79,7 @@ def main(output: Path, n_cells: int) -> None:
     config = paper_section(ClusterConfig, "cluster")
     before, seconds = gib(), dict[str, float]()
     pcs = timed(seconds, "rna_components", lambda: rna_components(rna, config))
-    lsi = timed(seconds, "atac_components", lambda: atac_components(atac, config))
+    lsi = timed(seconds, "atac_components", lambda: atac_components(atac, config, n_threads=2))
     found = timed(
         seconds,
         "weighted_neighbors",

@@ -48,7 +48,7 @@ rule cluster:
         f"{R}/benchmarks/cluster/{{atlas}}.{{sample}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=memory_mb(3000, 30),
         runtime=60,

@@ -12,5 +12,6 @@ snakemake: Snakemake
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
         cells = read_multiome(snakemake.input.cells)
-        clustered = cluster_cells(cells, ClusterConfig(**snakemake.params.cluster))
+        config = ClusterConfig(**snakemake.params.cluster)
+        clustered = cluster_cells(cells, config, n_threads=snakemake.threads)
         write_multiome(clustered, snakemake.output.clustered)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from epifoundation.cli.arguments import Add, Arguments, paper_section
+from epifoundation.cli.arguments import Add, Arguments, OutputFile, paper_section
 from epifoundation.errors import ConfigError, DataError
 
 
@@ -10,14 +10,22 @@ def add_commands(add: Add) -> None:
     """Add the commands of this page."""
     one = add("cluster", cluster, "--input cells.h5mu --output clustered.h5mu")
     one.add_argument("--input", type=Path, required=True, help="h5mu with rna and atac counts")
-    one.add_argument("--output", type=Path, required=True, help="h5mu to write")
-    one.add_argument("--small-samples", action="store_true", help="allow fewer than 200 cells")
+    one.add_argument("--output", type=OutputFile, required=True, help="h5mu to write")
+    one.add_argument(
+        "--small-samples",
+        action="store_true",
+        help="with fewer than 200 cells use as many candidates as there are (departs from Seurat)",
+    )
 
     one = add("cluster-rna", cluster_rna, "--input cells.h5mu --sample liver --output rna.tsv")
     one.add_argument("--input", type=Path, required=True, help="RNA counts: .h5, .h5ad or .h5mu")
     one.add_argument("--sample", required=True, help="cells are named `<sample>#<barcode>`")
-    one.add_argument("--output", type=Path, required=True, help="TSV to write")
-    one.add_argument("--small-samples", action="store_true", help="allow fewer than 20 cells")
+    one.add_argument("--output", type=OutputFile, required=True, help="TSV to write")
+    one.add_argument(
+        "--small-samples",
+        action="store_true",
+        help="with fewer than 20 cells shorten the lists of neighbours (departs from Seurat)",
+    )
 
     one = add("label", label, "--clusters clustered.h5mu --profiles disco.csv --atlas blood …")
     one.add_argument("--clusters", type=Path, required=True, help="what `cluster` wrote")
@@ -28,13 +36,15 @@ def add_commands(add: Add) -> None:
     one.add_argument("--min-margin", type=float, help="closer scores: unassigned (default 0)")
     one.add_argument("--min-shared-genes", type=int, help="fewest genes in common")
     one.add_argument("--merge-synonyms", action="store_true", help="one name per type")
-    one.add_argument("--output", type=Path, required=True, help="TSV to write")
+    one.add_argument("--output", type=OutputFile, required=True, help="TSV to write")
 
     one = add("compare-labels", compare_labels, "--labels wnn=a.tsv rna=b.tsv --output agree.tsv")
     one.add_argument("--labels", nargs="+", required=True, help="NAME=FILE of what `label` wrote")
     one.add_argument("--given", type=Path, help="h5mu whose obs has cell_type, as one more source")
-    one.add_argument("--output", type=Path, required=True, help="TSV of ARI, NMI and agreement")
-    one.add_argument("--confusion", type=Path, help="TSV of cells by their two types")
+    one.add_argument(
+        "--output", type=OutputFile, required=True, help="TSV of ARI, NMI and agreement"
+    )
+    one.add_argument("--confusion", type=OutputFile, help="TSV of cells by their two types")
 
 
 def cluster(args: Arguments) -> None:
@@ -44,7 +54,9 @@ def cluster(args: Arguments) -> None:
     from epifoundation.multiome import read_multiome, write_multiome
 
     settings = paper_section(ClusterConfig, "cluster", small_samples=args.small_samples)
-    write_multiome(clusters.cluster_cells(read_multiome(args.input), settings), args.output)
+    cells = read_multiome(args.input)
+    clustered = clusters.cluster_cells(cells, settings, n_threads=args.threads)
+    write_multiome(clustered, args.output)
 
 
 def cluster_rna(args: Arguments) -> None:
@@ -53,7 +65,11 @@ def cluster_rna(args: Arguments) -> None:
     from epifoundation.contracts import CLUSTERS
     from epifoundation.data import clusters
     from epifoundation.data.imports import read_rna
+    from epifoundation.samples import NAME
 
+    if not NAME.fullmatch(args.sample):
+        message = f"--sample {args.sample!r}: a name has letters, digits, `_`, `-` and `.` only"
+        raise ConfigError(message)
     settings = paper_section(ClusterConfig, "cluster", small_samples=args.small_samples)
     rna = read_rna(args.input, None)
     CLUSTERS.write(clusters.cluster_rna(rna, settings, sample=args.sample, qc=None), args.output)

@@ -21,17 +21,20 @@ from epifoundation.multiome import counts_of
 logger = logging.getLogger(__name__)
 
 
-def cluster_cells(mdata: md.MuData, config: ClusterConfig) -> md.MuData:
+def cluster_cells(mdata: md.MuData, config: ClusterConfig, *, n_threads: int = 1) -> md.MuData:
     """Return the multiome with clusters and what they came from; the input is left alone.
 
     Adds global `obs["cluster"]` (`0` the largest), `obs["rna_weight"]`, the graph that was
     clustered as `obsp["wnn_connectivities"]`, `rna.obsm["X_pca"]` and `atac.obsm["X_lsi"]`. The
     first component of the latter follows depth; it is kept there but not used for neighbours.
+    The result does not depend on `n_threads`.
     """
     check_clusterable(mdata, config)
     clustered = mdata.copy()
     clustered["rna"].obsm["X_pca"] = rna_components(counts_of(clustered["rna"]), config)
-    clustered["atac"].obsm["X_lsi"] = atac_components(counts_of(clustered["atac"]), config)
+    clustered["atac"].obsm["X_lsi"] = atac_components(
+        counts_of(clustered["atac"]), config, n_threads=n_threads
+    )
     found = weighted_neighbors(
         (clustered["rna"].obsm["X_pca"], clustered["atac"].obsm["X_lsi"][:, 1:]),
         n_neighbors=config.n_neighbors,
@@ -56,7 +59,7 @@ def cluster_rna(
 
     PCA, nearest neighbours and their shared neighbours, Louvain (Seurat FindNeighbors and
     FindClusters). `rna` is cells × genes; of the criteria of `qc` the two on RNA apply, so that
-    these clusters need no peak. Barcodes become `<sample>#<barcode>` where they are not yet.
+    these clusters need no peak. Barcodes become `<sample>#<barcode>` where they name no sample yet.
     """
     counts = counts_of(rna)
     kept = _passes_rna_criteria(counts, qc)
@@ -75,8 +78,7 @@ def cluster_rna(
     )
     labels = louvain(graph, resolution=config.resolution, seed=config.seed)
     _log_sizes(f"{sample}: RNA of {n_cells} of {rna.n_obs} barcodes", labels)
-    prefix = f"{sample}#"
-    names = [name if name.startswith(prefix) else prefix + name for name in rna.obs_names[kept]]
+    names = [name if "#" in name else f"{sample}#{name}" for name in rna.obs_names[kept]]
     return pd.DataFrame({"barcode": names, "cluster": labels.astype(str)})
 
 
@@ -87,11 +89,14 @@ def rna_components(counts: sparse.csr_matrix, config: ClusterConfig) -> NDArray[
     return pca(scale_genes(log_normalize(counts)[:, genes]), config.n_pcs, seed=config.seed)[0]
 
 
-def atac_components(counts: sparse.csr_matrix, config: ClusterConfig) -> NDArray[np.float64]:
+def atac_components(
+    counts: sparse.csr_matrix, config: ClusterConfig, *, n_threads: int = 1
+) -> NDArray[np.float64]:
     """Return the LSI of the peaks with most counts, cells × components, the first kept."""
     peaks = top_features(counts, percentile=config.peak_percentile)
     logger.info("%d top peaks of %d", len(peaks), counts.shape[1])
-    return lsi(tf_idf(counts)[:, np.sort(peaks)], config.n_lsi, seed=config.seed)[0]
+    weighted = tf_idf(counts)[:, np.sort(peaks)]
+    return lsi(weighted, config.n_lsi, seed=config.seed, n_threads=n_threads)[0]
 
 
 def _passes_rna_criteria(counts: sparse.csr_matrix, qc: QcConfig | None) -> NDArray[np.bool_]:

@@ -32,6 +32,19 @@ def test_svd_rebuilds_a_matrix_of_low_rank():
     assert truncated_svd(matrix, 500, seed=0)[1].shape == (19,)
 
 
+@pytest.mark.parametrize("shape", [(90, 200), (200, 90), (3, 40)])
+def test_threads_alter_no_digit(shape):
+    dense = np.random.default_rng(2).poisson(0.3, shape).astype(np.float64)
+    dense[1] = 0
+    counts = sparse.csr_matrix(dense)
+    one = truncated_svd(counts, 10, seed=0)
+    for n_threads in (2, 5):
+        for part, same in zip(
+            truncated_svd(counts, 10, seed=0, n_threads=n_threads), one, strict=True
+        ):
+            np.testing.assert_array_equal(part, same)
+
+
 def test_svd_of_one_cell_is_an_error():
     with pytest.raises(DataError, match="1 cells × 5 features"):
         truncated_svd(np.ones((1, 5)), 2, seed=0)
