@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from epifoundation.data.compiled import compiled
+from epifoundation.data.regions import LARGEST, Array
 
-Array = npt.NDArray[Any]
 Names = tuple[Array, Array, Array]
 
 TAB, NEWLINE, RETURN, HASH, ZERO, NINE = b"\t\n\r#09"
 SHORTEST_LINE = 8  # c, 0, 1, b, three tabs and the line's end
-LARGEST = 2**31 - 1
 # FNV-1a of 64 bits (Fowler, Noll and Vo): start and multiplier
 HASH_START, HASH_FACTOR = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 

@@ -100,7 +100,10 @@ def _gzip_blocks(path: Path, begin: int, block_bytes: int) -> Iterator[bytes]:
 
 def _gzip_parts(handle: BinaryIO, block_bytes: int) -> Iterator[bytes]:
     compressed = b""
-    while compressed := (compressed or handle.read(READ_BYTES)).lstrip(b"\0"):  # padding may follow
+    while compressed := compressed or handle.read(READ_BYTES):
+        compressed = compressed.lstrip(b"\0")  # padding may follow a member
+        if not compressed:
+            continue
         member = zlib.decompressobj(GZIP_WBITS)
         while not member.eof:
             compressed = compressed or handle.read(READ_BYTES)

@@ -15,6 +15,7 @@ from epifoundation.errors import DataError
 
 Array = npt.NDArray[Any]
 PENDING_PAIRS = 2**22
+LARGEST = 2**31 - 1  # base of a chromosome that is counted
 NO_REGION = re.compile(r"#|track\b|browser\b|\s*$")
 
 
@@ -121,12 +122,13 @@ def read_bed(path: Path | str) -> pd.DataFrame:
     table = pd.DataFrame(parts, columns=["chrom", "start", "end", "name"], dtype=object)
     start = pd.to_numeric(table["start"], errors="coerce")
     end = pd.to_numeric(table["end"], errors="coerce")
-    wrong = ~((start >= 0) & (end > start) & (start % 1 == 0) & (end % 1 == 0)).to_numpy()
+    right = (start >= 0) & (end > start) & (end <= LARGEST) & (start % 1 == 0) & (end % 1 == 0)
+    wrong = ~right.to_numpy(dtype=bool)
     if wrong.any():
         message = (
             f"{path}: {wrong.sum():,} of {len(lines):,} lines are not regions with"
-            f" 0 <= start < end (first: {lines[int(wrong.argmax())][:80]!r}). Expected chrom,"
-            " start, end separated by tabs: mend or remove these lines."
+            f" 0 <= start < end <= {LARGEST:,} (first: {lines[int(wrong.argmax())][:80]!r})."
+            " Expected chrom, start, end separated by tabs: mend or remove these lines."
         )
         raise DataError(message)
     return table.assign(start=start.astype(np.int64), end=end.astype(np.int64))

@@ -39,8 +39,8 @@ class WindowIndex:
         rows, window_start, window_end = self._by_chromosome[chromosome]
         furthest = np.maximum.accumulate(end)
         # From the first fragment that may reach the window to the last that starts before its end.
-        first = np.searchsorted(furthest, window_start.astype(end.dtype), side="right")
-        stop = np.searchsorted(start, window_end.astype(start.dtype), side="left")
+        first = np.searchsorted(furthest, _as_type_of(end, window_start), side="right")
+        stop = np.searchsorted(start, _as_type_of(start, window_end), side="left")
         hit = np.flatnonzero(stop > first)
         n_candidates = (stop - first)[hit]
         before = np.cumsum(n_candidates) - n_candidates
@@ -49,3 +49,9 @@ class WindowIndex:
         touching = end[fragment] > window_start[window]
         fragment, window = fragment[touching], rows[window[touching]]
         return (fragment if order is None else order[fragment]), window
+
+
+def _as_type_of(positions: Array, values: Array) -> Array:
+    """Return the values in the positions' type, which searches fast; what is beyond, at its end."""
+    limits = np.iinfo(positions.dtype)
+    return values.clip(limits.min, limits.max).astype(positions.dtype)

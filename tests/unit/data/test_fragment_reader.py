@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from epifoundation.data import gzipped
 from epifoundation.data.fragment_files import index_fragments
 from epifoundation.data.fragment_lines import name_table, parse_lines
 from epifoundation.data.fragments import FragmentChunk, count_fragments_in_peaks, read_fragments
@@ -185,6 +186,16 @@ def test_other_files_are_named(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(DataError, match=message):
         rows(path)
+
+
+@pytest.mark.parametrize("read_bytes", [1, 40, 1000])
+def test_members_after_padding_are_read(tmp_path, monkeypatch, read_bytes):
+    monkeypatch.setattr(gzipped, "READ_BYTES", read_bytes)
+    path = tmp_path / "f.tsv.gz"
+    members = gzip.compress(FIRST.encode()), gzip.compress(SECOND.encode())
+    path.write_bytes(members[0] + b"\0" * 3000 + members[1] + b"\0" * 3000)
+    assert b"".join(gzipped.text_blocks(path, 100)) == (FIRST + SECOND).encode()
+    assert len(rows(path)) == 4
 
 
 @pytest.mark.parametrize("n_lost", [1, 4, 9, 2000])

@@ -155,7 +155,14 @@ def test_peaks_of_another_genome_are_refused(write):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("chr1\t5\t5\n", "1 of 1 lines are not regions"), ("chr1 5 9\n", "are not regions")],
+    [
+        ("chr1\t5\t5\n", "1 of 1 lines are not regions"),
+        ("chr1 5 9\n", "are not regions"),
+        ("chr1\t5\t9\nchr1\t5\t2147483648\n", r"1 of 2 .* end <= 2,147,483,647 \(first: .*648'"),
+        ("chr1\t5\t10000000000000\n", "1 of 1 lines are not regions"),
+        (f"chr1\t{10**30}\t{10**31}\n", "1 of 1 lines are not regions"),
+        ("chr1\tnan\tinf\n", "1 of 1 lines are not regions"),
+    ],
 )
 def test_beds_that_hold_no_regions_are_refused(tmp_path, text, message):
     path = tmp_path / "peaks.bed"

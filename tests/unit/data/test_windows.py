@@ -40,3 +40,19 @@ def test_edges_do_not_touch_and_other_chromosomes_have_nothing():
     for chromosome, length in (("chr2", 4), ("chr1", 0)):
         fragment, window = index.touching(chromosome, start[:length], end[:length])
         assert len(fragment) == len(window) == 0
+
+
+def test_windows_beyond_what_fragments_can_reach():
+    """Positions of fragments are int32; ends of windows need not fit in it."""
+    largest = 2**31 - 1
+    start = np.array([5, largest - 9], dtype=np.int32)
+    end = np.array([9, largest], dtype=np.int32)
+    windows = pd.DataFrame(
+        {
+            "chrom": "chr1",
+            "start": [0, 2**31, -(2**40), largest - 1],
+            "end": [2**31 + 1, 2**33, 6, 2**32 + 1],
+        }
+    )
+    found = WindowIndex(windows).touching("chr1", start, end)
+    assert set(zip(*map(list, found), strict=True)) == {(0, 0), (1, 0), (0, 2), (1, 3)}
