@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from epifoundation.errors import ConfigError
 
@@ -193,6 +201,14 @@ class CellxgeneConfig(Section):
     genes: str | None = Field(
         description="CSV whose first column lists the Ensembl ids CELLxGENE takes; null: all."
     )
+
+    @field_validator("sample_terms", "genes")
+    @classmethod
+    def _local(cls, location: str | None) -> str | None:
+        if location is not None and "://" in location:
+            message = "is not fetched from a URL: download it, and give its path"
+            raise ValueError(message)
+        return location
 
 
 class ModelConfig(Section):

@@ -76,10 +76,22 @@ def test_every_setting_says_what_it_means():
         pytest.param("labels", {"profiles": None}, "disco_wnn needs profiles", id="profiles"),
         pytest.param("atlas", {"test_fraction": 0.97}, "leave no cell to train on", id="fractions"),
         pytest.param("pretrain", {"min_learning_rate": 1}, "is above learning_rate", id="rates"),
-        pytest.param("cluster", {"n_neighbors": 300}, "must be below neighbor_range", id="neighbours"),
-        pytest.param("cluster", {"n_neighbors": 200}, "counts the cell itself", id="all candidates"),
+        pytest.param(
+            "cluster", {"n_neighbors": 300}, "must be below neighbor_range", id="neighbours"
+        ),
+        pytest.param(
+            "cluster", {"n_neighbors": 200}, "counts the cell itself", id="all candidates"
+        ),
         pytest.param("cluster", {"n_variable_genes": -5}, "n_variable_genes", id="no genes"),
         pytest.param("cluster", {"peak_percentile": 1}, "peak_percentile", id="no peaks"),
+        pytest.param(
+            *("cellxgene", {"genes": "https://x.org/genes.csv"}, "download it, and give its path"),
+            id="a URL of genes",
+        ),
+        pytest.param(
+            *("cellxgene", {"sample_terms": "s3://x/terms.tsv"}, "got 's3://x/terms.tsv'"),
+            id="a URL of terms",
+        ),
         pytest.param("model", {"n_heads": 7}, "is not a multiple of n_heads", id="heads"),
     ],
 )

@@ -114,7 +114,7 @@ def cell_terms(obs: pd.DataFrame, sample_terms: pd.DataFrame | None) -> pd.DataF
         message = (
             f"{nowhere.sum()} of {len(obs)} cells are of a tissue without a UBERON term:"
             f" {', '.join(sorted(set(tissue[nowhere])))}. Give tissue_ontology_term_id of their"
-            " samples in atlas.sample_terms."
+            " samples in cellxgene.sample_terms."
         )
         raise DataError(message)
     _log_assumed(terms)
@@ -150,7 +150,8 @@ def _override(terms: pd.DataFrame, sample: pd.Series, told: pd.DataFrame) -> Non
     strange = [str(name) for name in told if name not in ("sample", *allowed)]
     if strange:
         message = (
-            f"atlas.sample_terms has columns {', '.join(strange)}; known are {', '.join(allowed)}"
+            f"cellxgene.sample_terms has columns {', '.join(strange)};"
+            f" known are {', '.join(allowed)}"
         )
         raise DataError(message)
     by_sample = told.set_index("sample")
