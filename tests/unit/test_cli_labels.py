@@ -6,7 +6,7 @@ from scipy import sparse
 
 from epifoundation.cli import main
 from epifoundation.contracts import AGREEMENT, CLUSTERS, CONFUSION, LABELS
-from epifoundation.multiome import multiome, write_multiome
+from epifoundation.multiome import multiome, read_multiome, write_multiome
 
 GENES = [f"G{i}" for i in range(300)]
 
@@ -92,3 +92,31 @@ def test_an_atlas_that_no_profile_names_is_not_ignored(folder, capsys):
 def test_sources_without_a_name_are_refused(folder, capsys):
     assert run("compare-labels", folder, "--labels", "a.tsv", "--output", "@no.tsv") == 2
     assert "--labels a.tsv: write NAME=FILE" in capsys.readouterr().err
+
+
+def test_clusters_on_rna_label_cells_that_are_named_by_barcode_alone(folder, capsys):
+    cells = read_multiome(folder / "cells.h5mu")
+    for part in (cells["rna"], cells["atac"]):
+        part.obs_names = [f"AC{name.removeprefix('s#')}-1" for name in part.obs_names]
+    bare = multiome(cells["rna"], cells["atac"])
+    bare.obs["cluster"] = "0"
+    write_multiome(bare, folder / "bare.h5mu")
+    into = ("--sample", "a", "--output", "@bare.tsv")
+    assert not run("cluster-rna", folder, "--input", "@bare.h5mu", *into)
+    assert CLUSTERS.read(folder / "bare.tsv")["barcode"][0] == "a#AC0-1"
+    label = ("label", folder, "--clusters", "@bare.h5mu", "--profiles", "@plain.tsv")
+    label = (*label, "--min-shared-genes", "100", "--output", "@bare_labels.tsv")
+    assert not run(*label, "--rna-clusters", "@bare.tsv")
+    labels = LABELS.read(folder / "bare_labels.tsv")
+    assert labels["barcode"][0] == "AC0-1"
+    assert set(labels["cell_type"]) == {"Treg cell", "B cell"}
+    (folder / "other.tsv").write_text("barcode\tcluster\nb#XX-1\t0\n")
+    assert run(*label, "--rna-clusters", "@other.tsv") == 2
+    assert "(first: AC0-1; the clusters have b#XX-1)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sample", ["", "a b", "a#b"])
+def test_a_sample_must_have_a_name(folder, capsys, sample):
+    arguments = ("--input", "@cells.h5mu", "--sample", sample, "--output", "@no.tsv")
+    assert run("cluster-rna", folder, *arguments) == 2
+    assert f"--sample {sample!r}: a name has letters" in capsys.readouterr().err

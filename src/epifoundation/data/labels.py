@@ -113,14 +113,29 @@ def _clusters_of(mdata: md.MuData, clusters: pd.DataFrame | None) -> pd.Series:
     if clusters is None:
         return pd.Series(mdata.obs["cluster"].astype(str))
     by_cell = pd.Series(clusters.set_index("barcode")["cluster"].astype(str))
-    missing = mdata.obs_names.difference(by_cell.index)
+    names = mdata.obs_names.astype(str)
+    if _name_samples(names) != _name_samples(by_cell.index):  # one side has plain barcodes
+        names, by_cell.index = _barcodes(names), _barcodes(by_cell.index)
+    missing = names.difference(by_cell.index, sort=False)
     if len(missing):
+        example = "none" if clusters.empty else clusters["barcode"].iloc[0]
         message = (
-            f"{len(missing)} of {mdata.n_obs} cells are in none of the {by_cell.nunique()} clusters"
-            f" given (first: {missing[0]}). Rerun cluster_rna with the same limits of qc."
+            f"{len(missing):,} of {mdata.n_obs:,} cells are in none of the {by_cell.nunique()}"
+            f" clusters given (first: {missing[0]}; the clusters have {example}). Make them of the"
+            " same cells: same barcodes, same sample name, same limits of qc."
         )
         raise DataError(message)
-    return pd.Series(by_cell.loc[mdata.obs_names])
+    return pd.Series(by_cell.loc[names].to_numpy(), index=mdata.obs_names)
+
+
+def _name_samples(names: pd.Index) -> bool:
+    return bool(names.str.contains("#", regex=False).any())
+
+
+def _barcodes(names: pd.Index) -> pd.Index:
+    """Return the names without `<sample>#`, if they can be told apart by that."""
+    barcodes = names.str.rpartition("#").get_level_values(2)
+    return barcodes if barcodes.is_unique else names
 
 
 def _best_two(

@@ -88,7 +88,7 @@ def test_clusters_on_rna_alone_take_the_place_of_the_cells_own(clustered, profil
     table = label_clusters(clustered, profiles, "blood", config(), clusters=clusters)
     assert table["cluster"].tolist() == ["y", "x"] * 20
     assert table["cell_type"].tolist() == ["A cell", "B cell"] * 20
-    with pytest.raises(DataError, match=r"3 of 40 cells are in none of the 2 clusters .*s#0\)"):
+    with pytest.raises(DataError, match=r"3 of 40 cells are in none of the 2 clusters .*s#0; "):
         label_clusters(clustered, profiles, "blood", config(), clusters=clusters[1:-3])
     both = label_by_source(clustered, clusters, profiles, "blood", config())
     pd.testing.assert_frame_equal(both["disco_rna"], table)
