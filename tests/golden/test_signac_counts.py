@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 from scipy import io
 
+from epifoundation.cli.arguments import paper_section
 from epifoundation.config import PeakConfig
 from epifoundation.data.annotation import protein_coding, read_genes
-from epifoundation.data.fragments import count_fragments_in_peaks, read_fragments
+from epifoundation.data.fragment_reader import read_fragments
+from epifoundation.data.fragments import count_fragments_in_peaks
 from epifoundation.data.gene_activity import gene_activity
 from epifoundation.data.peaks import call_peaks
 from epifoundation.data.qc import FragmentMetrics, measure_fragments
@@ -131,16 +133,7 @@ def test_macs2_peaks(recorded):
     (path,) = (expected / "macs2").glob("*.narrowPeak")
     columns = ["chrom", "start", "end", "name", "score"]
     called = pd.read_csv(path, sep="\t", header=None, usecols=range(5), names=columns)
-    settings = PeakConfig(
-        caller="macs2",
-        pool="atlas",
-        calls="pooled",
-        frozen=None,
-        genome_size=2.7e9,
-        q_value=0.05,
-        extension_bp=200,
-        keep_duplicates=1,
-    )
+    settings = paper_section(PeakConfig, "peaks")
     chromosomes = sorted(set(called["chrom"]))
     peaks, _ = call_peaks(
         [inputs / "fragments.tsv.gz"],

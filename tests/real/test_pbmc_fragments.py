@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from epifoundation.data.fragments import count_fragments_in_peaks, read_fragments
+from epifoundation.data.fragment_reader import read_fragments
+from epifoundation.data.fragments import count_fragments_in_peaks
 from epifoundation.data.imports import pair, read_atac, read_rna
 from epifoundation.data.regions import RegionIndex
 

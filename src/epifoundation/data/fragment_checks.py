@@ -124,6 +124,7 @@ class WithinChromosomes:
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         self._sizes = sizes
+        self._n_known = 0
         self._n_reaching = 0
         self._n_unknown = 0
         self._example = self._unknown = ""
@@ -134,7 +135,9 @@ class WithinChromosomes:
         if size is None:
             self._n_unknown += len(start)
             self._unknown = self._unknown or chromosome
-        elif end.max() > size:
+            return
+        self._n_known += len(start)
+        if end.max() > size:
             beyond, reaching = start >= size, end > size
             i = int((beyond if beyond.any() else reaching).argmax())
             example = f"{chromosome}:{start[i]}-{end[i]}, {chromosome} has {size:,} bases"
@@ -150,6 +153,14 @@ class WithinChromosomes:
 
     def report(self, where: str) -> None:
         """Warn of what was counted; DataError if no fragment is on a chromosome of known size."""
+        hint = naming_hint(self._unknown, self._sizes)
+        if not self._n_known:
+            message = (
+                f"{where}: none of its {self._n_unknown:,} fragments is on a chromosome of known"
+                f" size (fragments on {self._unknown}, sizes of {next(iter(self._sizes), 'none')})"
+                f"{hint}. Are both of the same genome, named alike?"
+            )
+            raise DataError(message)
         if self._n_reaching:
             logger.warning(
                 "%s: %s fragments reach beyond the end of their chromosome (first: %s): they are"
@@ -160,7 +171,7 @@ class WithinChromosomes:
             logger.warning(
                 "%s: %s fragments are on chromosomes without a size (first: %s)%s",
                 *(where, f"{self._n_unknown:,}", self._unknown),
-                naming_hint(self._unknown, self._sizes),
+                hint,
             )
 
 

@@ -14,14 +14,6 @@ from epifoundation.data.fragment_reader import FragmentChunk, Fragments, names_o
 from epifoundation.data.regions import PairCounts, RegionIndex, region_names, regions_as_var
 from epifoundation.errors import DataError
 
-__all__ = [
-    "FragmentChunk",
-    "Fragments",
-    "RegionCounter",
-    "count_fragments_in_peaks",
-    "read_fragments",
-]
-
 logger = logging.getLogger(__name__)
 
 

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import mudata as md
 import numpy as np
 import pandas as pd
 
 from epifoundation.data.intervals import check_ends
-from epifoundation.data.regions import read_bed, region_names
+from epifoundation.data.peak_files import check_peaks, read_peaks
+from epifoundation.data.regions import region_names
 from epifoundation.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -23,10 +23,10 @@ def frozen_peaks(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a given peak set as it is, in its own order, and its PEAK_SUMMARY.
 
-    Refuses peaks off the standard chromosomes or beyond their ends, and peaks listed twice; warns
-    of peaks that overlap.
+    Refuses peaks off the standard chromosomes or beyond their ends, beside what `read_peaks`
+    refuses and warns of.
     """
-    peaks = read_bed(path)
+    peaks = read_peaks(path)
     strange = ~peaks["chrom"].isin(standard_chromosomes)
     if strange.any():
         message = (
@@ -35,23 +35,22 @@ def frozen_peaks(
             " remove them."
         )
         raise DataError(message)
-    if chrom_sizes is not None and len(peaks):
+    if chrom_sizes is not None:
         check_ends(peaks, chrom_sizes, path)
     return _as_given(peaks, path)
 
 
 def peaks_of_matrices(
-    multiomes: Sequence[md.MuData], names: Sequence[str]
+    tables: Sequence[pd.DataFrame], names: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the peaks that paired matrices share, in the order of the first, and PEAK_SUMMARY.
 
-    `names` are the samples'. Matrices with different peaks are refused: counts cannot be moved from
-    one peak set to another.
+    `tables` are what their `var` says of the peaks, `names` the samples'. Matrices with different
+    peaks are refused: counts cannot be moved from one peak set to another.
     """
-    first = multiomes[0]["atac"].var
-    for name, multiome in zip(names, multiomes, strict=True):
-        labels = multiome["atac"].var_names
-        apart = labels.symmetric_difference(first.index)
+    first = tables[0]
+    for name, table in zip(names, tables, strict=True):
+        apart = table.index.symmetric_difference(first.index)
         if len(apart):
             message = (
                 f"samples {names[0]} and {name} have different peaks: {len(apart):,} are in one of"
@@ -60,22 +59,12 @@ def peaks_of_matrices(
             raise DataError(message)
     peaks = first[["chrom", "start", "end"]].reset_index(drop=True)
     peaks = peaks.astype({"chrom": object}).assign(name=first.index.to_numpy())
+    check_peaks(peaks, names[0])
     return _as_given(peaks, names[0])
 
 
 def _as_given(peaks: pd.DataFrame, where: Path | str) -> tuple[pd.DataFrame, pd.DataFrame]:
     labels = region_names(peaks)
-    repeated = labels[labels.duplicated()]
-    if peaks.empty or len(repeated):
-        what = (
-            f"{len(repeated):,} of {len(peaks):,} peaks are listed twice (first: {repeated[0]})."
-            " List each once."
-            if len(repeated)
-            else "there is no peak. Give a BED of at least one."
-        )
-        message = f"{where}: {what}"
-        raise DataError(message)
-    _warn_of_overlaps(peaks, where)
     given = peaks.assign(name=peaks["name"].where(peaks["name"] != "", labels), score=0)
     row = {
         "call": "given",
@@ -91,16 +80,3 @@ def _as_given(peaks: pd.DataFrame, where: Path | str) -> tuple[pd.DataFrame, pd.
     }
     logger.info("%s: %d peaks, %d bp", where, row["n_kept"], row["total_bp"])
     return given, pd.DataFrame([row])
-
-
-def _warn_of_overlaps(peaks: pd.DataFrame, where: Path | str) -> None:
-    table = peaks.sort_values(["chrom", "start", "end"])
-    reach = table.groupby("chrom", sort=False)["end"].cummax()
-    before = reach.groupby(table["chrom"], sort=False).shift(fill_value=0)
-    within = table[table["start"] < before]
-    if len(within):
-        logger.warning(
-            "%s: %d of %d peaks overlap an earlier one (first: %s); they stay, and a fragment in"
-            " both counts in both",
-            *(where, len(within), len(peaks), region_names(within)[0]),
-        )

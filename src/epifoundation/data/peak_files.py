@@ -32,17 +32,9 @@ def read_peaks(
     if peaks.empty:
         message = f"{path} holds no peak. Give a BED of at least one: chrom, start, end."
         raise DataError(message)
-    labels = region_names(peaks)
-    repeated = labels[labels.duplicated()]
-    if len(repeated):
-        message = (
-            f"{path}: {len(repeated):,} of {len(peaks):,} peaks are listed twice (first:"
-            f" {repeated[0]}). List each once."
-        )
-        raise DataError(message)
+    check_peaks(peaks, path)
     if chromosome_sizes is not None:
         check_ends(peaks, chromosome_sizes, path)
-    _warn_of_overlaps(peaks, path)
     _warn_of_mixed_names(peaks, path)
     _tell_convention(peaks, path)
     return peaks
@@ -53,7 +45,16 @@ def known_sizes(path: Path | str | None) -> dict[str, int] | None:
     return read_chrom_sizes(path) if path else None
 
 
-def _warn_of_overlaps(peaks: pd.DataFrame, path: Path | str) -> None:
+def check_peaks(peaks: pd.DataFrame, path: Path | str) -> None:
+    """Raise DataError for peaks that are listed twice; warn of peaks that overlap."""
+    labels = region_names(peaks)
+    repeated = labels[labels.duplicated()]
+    if len(repeated):
+        message = (
+            f"{path}: {len(repeated):,} of {len(peaks):,} peaks are listed twice (first:"
+            f" {repeated[0]}). List each once."
+        )
+        raise DataError(message)
     table = peaks.sort_values(["chrom", "start", "end"])
     reach = table.groupby("chrom", sort=False)["end"].cummax()
     before = reach.groupby(table["chrom"], sort=False).shift(fill_value=0)

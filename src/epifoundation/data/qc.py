@@ -148,7 +148,7 @@ class FragmentMetrics:
         self._add_lengths(chunk, known)
         for chromosome, part in known.by_chromosome():
             if self._tss is not None:
-                self._tss.add_part(chromosome, part)
+                self._tss.add(chromosome, part)
             if self._blacklist is not None:
                 fragment, _ = self._blacklist.touching(chromosome, part.start, part.end)
                 # A fragment over two regions counts once.

@@ -53,12 +53,7 @@ class TssCounter:
         self._codes, self._shape = codes.astype(np.int32).ravel(), uses.shape
         self._counts = np.zeros((n_barcodes, len(self._sets)), dtype=np.int64)
 
-    def add(self, chunk: FragmentChunk) -> None:
-        """Count one chunk."""
-        for chromosome, part in chunk.of_known_barcodes().by_chromosome():
-            self.add_part(chromosome, part)
-
-    def add_part(self, chromosome: str, part: FragmentChunk) -> None:
+    def add(self, chromosome: str, part: FragmentChunk) -> None:
         """Count fragments of one chromosome, all of known barcodes."""
         fragment, window = self._index.touching(chromosome, part.start, part.end)
         start, end = part.start[fragment], part.end[fragment]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from epifoundation.data import gzipped
 from epifoundation.data.fragment_files import index_fragments
 from epifoundation.data.fragment_lines import name_table, parse_lines
-from epifoundation.data.fragments import FragmentChunk, count_fragments_in_peaks, read_fragments
+from epifoundation.data.fragment_reader import FragmentChunk, read_fragments
+from epifoundation.data.fragments import count_fragments_in_peaks
 from epifoundation.errors import DataError
 
 FIRST = "chr1\t100\t200\tA-1\t3\nchr1\t150\t400\tB-1\t1\n"
@@ -253,8 +254,13 @@ def test_fragments_beyond_the_chromosome(write, caplog):
         DataError, match=r"1 or more fragments start beyond .*chr1:150-400, chr1 has"
     ):
         rows(path, chromosome_sizes={"chr1": 150})
-    rows(path, chromosome_sizes={"1": 150})
+    path = write(FIRST + SECOND.splitlines()[0] + "\n")
+    rows(path, chromosome_sizes={"chr2": 150, "1": 400})
     assert "2 fragments are on chromosomes without a size (first: chr1). The other" in caplog.text
+    with pytest.raises(DataError, match=r"none of its 3 .*chr1, sizes .* 1\)\. The other"):
+        rows(path, chromosome_sizes={"1": 400})
+    with pytest.raises(DataError, match=r"none of its 3 fragments .*chr1, sizes of none\)\. Are"):
+        rows(path, chromosome_sizes={})
 
 
 def test_an_index_that_does_not_fit_is_named(write, tmp_path, caplog):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from epifoundation.data import fragment_reader as fragments_module
 from epifoundation.data.fragment_files import index_fragments
-from epifoundation.data.fragments import count_fragments_in_peaks, read_fragments
+from epifoundation.data.fragment_reader import read_fragments
+from epifoundation.data.fragments import count_fragments_in_peaks
 from epifoundation.data.regions import RegionIndex, read_bed
 from epifoundation.errors import DataError
 

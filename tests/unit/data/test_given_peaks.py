@@ -1,17 +1,13 @@
 """Peak sets that are given."""
 
-import anndata as ad
-import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
 
 from epifoundation.contracts import PEAK_SUMMARY
 from epifoundation.data.given_peaks import frozen_peaks, peaks_of_matrices
 from epifoundation.data.peaks import write_peaks
-from epifoundation.data.regions import read_bed
+from epifoundation.data.regions import read_bed, regions_as_var
 from epifoundation.errors import DataError
-from epifoundation.multiome import multiome
 
 
 def test_a_given_set_keeps_its_order_and_names(tmp_path):
@@ -32,7 +28,7 @@ def test_a_given_set_keeps_its_order_and_names(tmp_path):
         ("chr1\t5\t9\nchr1\t5\t9\n", r"1 of 2 peaks are listed twice \(first: chr1:5-9\)"),
         ("chr1\t5\t9\nchr1\t9\t9\n", r"1 of 2 lines are not regions .* 'chr1\\t9\\t9'"),
         ("chr1\t5\t9\nchr1\t95\t101\n", r"1 of 2 regions end beyond .*chr1:95-101"),
-        ("", "there is no peak"),
+        ("", "holds no peak"),
     ],
 )
 def test_unusable_given_sets_are_refused(tmp_path, text, message):
@@ -50,19 +46,16 @@ def test_overlapping_peaks_stay_and_are_told_of(tmp_path, caplog):
     assert "2 of 5 peaks overlap an earlier one (first: chr1:10-20)" in caplog.text
 
 
-@pytest.mark.filterwarnings("ignore:.*pull_on_update:FutureWarning")
-def test_matrices_share_their_peaks_or_are_refused():
-    def matrices(*regions):
-        table = pd.DataFrame(regions, columns=["chrom", "start", "end"])
-        obs = pd.DataFrame(index=["a"])
-        index = [f"{c}:{s}-{e}" for c, s, e in regions]
-        counts = sparse.csr_matrix(np.ones((1, len(regions)), dtype=np.int32))
-        atac = ad.AnnData(counts, obs=obs, var=table.set_axis(index, axis=0))
-        rna = ad.AnnData(counts[:, :1], obs=obs, var=pd.DataFrame(index=["g"]))
-        return multiome(rna, atac)
+def test_matrices_share_their_peaks_or_are_refused(caplog):
+    def table(*regions):
+        return regions_as_var(pd.DataFrame(regions, columns=["chrom", "start", "end"]))
 
-    one = matrices(("chr2", 1, 5), ("chr1", 1, 5))
-    peaks, _ = peaks_of_matrices([one, matrices(("chr1", 1, 5), ("chr2", 1, 5))], ["s", "t"])
+    one = table(("chr2", 1, 5), ("chr1", 1, 5))
+    peaks, summary = peaks_of_matrices([one, table(("chr1", 1, 5), ("chr2", 1, 5))], ["s", "t"])
     assert peaks["name"].tolist() == ["chr2:1-5", "chr1:1-5"]
+    PEAK_SUMMARY.check(summary, "summary")
     with pytest.raises(DataError, match=r"samples s and t have different peaks: 3 .* chr1:1-5"):
-        peaks_of_matrices([one, matrices(("chr2", 1, 6))], ["s", "t"])
+        peaks_of_matrices([one, table(("chr2", 1, 6))], ["s", "t"])
+    assert not caplog.records
+    peaks_of_matrices([table(("chr1", 1, 5), ("chr1", 4, 9))], ["s"])
+    assert "s: 1 of 2 peaks overlap an earlier one (first: chr1:4-9)" in caplog.text
