@@ -49,7 +49,10 @@ def told_by_system(error: OSError) -> str | None:
         errno.ENOENT: "Check the path.",
         errno.ENOTDIR: "Check the path.",
         errno.EISDIR: "Name a file, not a folder.",
+        errno.EEXIST: "Name another, or remove it.",
         errno.EACCES: "Check who may read and write there.",
+        errno.EPERM: "Check who may read and write there.",
+        errno.EROFS: "Write to another disk.",
         errno.ENOSPC: "Free space and start again; nothing is half-written.",
         errno.EDQUOT: "Free space and start again; nothing is half-written.",
     }

@@ -1,5 +1,6 @@
 """Outputs appear whole or not at all; long work says how far it is."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -35,6 +36,8 @@ def whole(path: Path | str) -> Iterator[Path]:
     try:
         yield partial
         if target.is_dir() and not target.is_symlink():
+            if not partial.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "it is a folder", str(target))
             _remove(target)
         partial.replace(target)
     except Exception as error:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from epifoundation.cli import build_parser, main
+from epifoundation.cli.arguments import OutputFile
 
 FRAGMENTS = "chr1\t100\t180\tA-1\t1\nchr1\t150\t400\tA-1\t2\nchr1\t900\t1000\tB-1\t1\n"
 
@@ -63,6 +64,40 @@ def test_an_empty_barcode_file_is_refused(files, capsys):
     arguments += ["--barcodes", files / "b.txt", "--output", files / "m.h5ad"]
     assert main(["count", *map(str, arguments)]) == 2
     assert "b.txt holds no barcode" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (".", "is a folder. Name a file to write."),
+        ("b.txt", "b.txt would be written over a file of this command."),
+        ("b.txt/m.h5ad", "b.txt: File exists. Name another"),
+    ],
+)
+def test_outputs_spare_folders_and_inputs(files, capsys, output, message):
+    before = (files / "b.txt").read_text()
+    arguments = ["--fragments", files / "f.tsv", "--peaks", files / "p.bed"]
+    arguments += ["--barcodes", files / "b.txt", "--output", files / output]
+    assert main(["count", *map(str, arguments)]) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert (files / "b.txt").read_text() == before
+
+
+def test_every_file_written_is_marked_as_such():
+    """An option whose help says that it is written is spared from folders and inputs."""
+    commands = build_parser()._subparsers._group_actions[0].choices
+    for command in commands.values():
+        for action in command._actions:
+            if action.help and "to write" in action.help and "folder" not in action.help:
+                written = action.type is OutputFile or "directory" in action.help
+                assert written, (command.prog, action.option_strings)
+
+
+def test_threads_are_at_least_one(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["score-embedding", "--threads", "0"])
+    assert end.value.code == 2
+    assert "0 is not above zero" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -86,3 +86,13 @@ def test_a_full_disk_is_named_whatever_the_library_says(tmp_path, monkeypatch):
     ):
         raise OSError("1000000 requested and 131056 written")  # as NumPy says it
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path):
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("years of work")
+    with pytest.raises(IsADirectoryError), whole(folder) as partial:
+        partial.write_text("counts")
+    assert (folder / "notes.txt").read_text() == "years of work"
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis"]

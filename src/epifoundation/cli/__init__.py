@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from threadpoolctl import threadpool_limits
 
 from epifoundation.cli import data, labels, model, quality, scores
-from epifoundation.cli.arguments import Arguments
+from epifoundation.cli.arguments import Arguments, check_outputs, positive
 from epifoundation.errors import EpiFoundationError, told_by_system
 
 EXIT_ERROR = 2
+EXIT_STOPPED = 130  # as shells name a command ended by Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     threadpool_limits(parsed.threads)
     try:
+        check_outputs(parsed)
         parsed.run(parsed)
     except EpiFoundationError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -32,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"error: {line}\n")
         return EXIT_ERROR
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; nothing is half-written\n")
+        return EXIT_STOPPED
     return 0
 
 
@@ -48,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
             description=summary,
             epilog=f"example: epifoundation {name} {example}",
         )
-        command.add_argument("--threads", type=int, default=1, help="threads (default 1)")
+        command.add_argument("--threads", type=positive, default=1, help="threads (default 1)")
         command.set_defaults(run=run)
         return command
 

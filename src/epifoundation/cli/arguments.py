@@ -6,7 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any, Protocol, TypeVar
 
 import yaml
@@ -18,6 +18,47 @@ from epifoundation.errors import ConfigError, DataError
 
 Arguments = argparse.Namespace
 SomeSection = TypeVar("SomeSection", bound=Section)
+
+
+class OutputFile(PosixPath):
+    """A file that a command writes; `check_outputs` refuses to put it over a folder or an input."""
+
+
+def check_outputs(parsed: Arguments) -> None:
+    """Refuse outputs that are folders, inputs, or one another, before any work is done."""
+    paths = [
+        path
+        for value in vars(parsed).values()
+        for path in (value if isinstance(value, list) else [value])
+        if isinstance(path, PosixPath)
+    ]
+    seen = {path.resolve() for path in paths if not isinstance(path, OutputFile)}
+    for path in paths:
+        if not isinstance(path, OutputFile):
+            continue
+        if path.is_dir():
+            message = f"{path} is a folder. Name a file to write."
+            raise ConfigError(message)
+        if path.resolve() in seen:
+            message = f"{path} would be written over a file of this command. Name another."
+            raise ConfigError(message)
+        seen.add(path.resolve())
+
+
+def check_suffix(path: Path, suffix: str) -> None:
+    """Refuse to write a file under the suffix of another format, before any work is done."""
+    if path.suffix != suffix:
+        message = f"{path}: what is written is {suffix}. Name the output so."
+        raise ConfigError(message)
+
+
+def positive(text: str) -> int:
+    """Return a whole number above zero, as argparse reads it."""
+    number = int(text)
+    if number < 1:
+        message = f"{number} is not above zero"
+        raise argparse.ArgumentTypeError(message)
+    return number
 
 
 class Add(Protocol):
@@ -38,7 +79,7 @@ def add_cells(command: argparse.ArgumentParser) -> None:
         help="one or many fragments.tsv.gz of the same barcodes, counted as one pool",
     )
     command.add_argument("--barcodes", type=Path, required=True, help="one barcode a line")
-    command.add_argument("--output", type=Path, required=True, help="file to write")
+    command.add_argument("--output", type=OutputFile, required=True, help="file to write")
 
 
 def lines_of(path: Path) -> list[str]:

@@ -5,7 +5,9 @@ from pathlib import Path
 from epifoundation.cli.arguments import (
     Add,
     Arguments,
+    OutputFile,
     add_cells,
+    check_suffix,
     checked,
     lines_of,
     paper_section,
@@ -24,7 +26,7 @@ def add_commands(add: Add) -> None:
 
     one = add("call-peaks", call_peaks, "--fragments a.tsv.gz b.tsv.gz --output peaks.bed")
     one.add_argument("--fragments", type=Path, nargs="+", required=True, help="fragment files")
-    one.add_argument("--output", type=Path, required=True, help="BED to write")
+    one.add_argument("--output", type=OutputFile, required=True, help="BED to write")
     one.add_argument("--blacklist", type=Path, help="BED of regions without peaks")
     one.add_argument("--chromosomes", nargs="+", help="chromosomes kept (default: the paper's 24)")
     one.add_argument("--chrom-sizes", type=Path, help="names and lengths: peaks are cut there")
@@ -39,7 +41,7 @@ def add_commands(add: Add) -> None:
         nargs="+",
         help="call on each group, then merge: a table of barcode, tab, group for each file",
     )
-    one.add_argument("--summary", type=Path, help="TSV to write: what was removed, occupancy")
+    one.add_argument("--summary", type=OutputFile, help="TSV to write: what was removed, occupancy")
 
     one = add("count", count, "--fragments f.tsv.gz --peaks p.bed --barcodes b.txt --output m.h5ad")
     add_cells(one)
@@ -99,6 +101,7 @@ def count(args: Arguments) -> None:
     from epifoundation.data.fragments import count_fragments_in_peaks
     from epifoundation.data.peak_files import known_sizes, read_peaks
 
+    check_suffix(args.output, ".h5ad")
     sizes = known_sizes(args.chrom_sizes)
     counts = count_fragments_in_peaks(
         args.fragments,
@@ -108,4 +111,5 @@ def count(args: Arguments) -> None:
         threads=args.threads,
         chromosome_sizes=sizes,
     )
+    counts.var["feature_types"] = "Peaks"  # so that nobody takes them for genes
     write_counts(counts, args.output)

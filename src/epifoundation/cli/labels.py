@@ -1,13 +1,22 @@
-"""Commands from cells to clusters, to their cell types, and to how far label sources agree."""
+"""Commands from counts to cells, to clusters, to their cell types, and to how far label sources agree."""
 
 from pathlib import Path
 
-from epifoundation.cli.arguments import Add, Arguments, OutputFile, paper_section
+from epifoundation.cli.arguments import Add, Arguments, OutputFile, check_suffix, paper_section
 from epifoundation.errors import ConfigError, DataError
 
 
 def add_commands(add: Add) -> None:
     """Add the commands of this page."""
+    one = add("pair", pair, "--rna filtered.h5 --atac counts.h5ad --output cells.h5mu")
+    one.add_argument("--rna", type=Path, required=True, help="RNA: .h5, .h5ad, .h5mu or folder")
+    one.add_argument(
+        "--atac", type=Path, required=True, help="peaks: what `count` wrote, or as of --rna"
+    )
+    one.add_argument("--annotation", type=Path, help="GTF, for the genes' chromosomes and types")
+    one.add_argument("--common", action="store_true", help="keep the barcodes that both have")
+    one.add_argument("--output", type=OutputFile, required=True, help="h5mu to write")
+
     one = add("cluster", cluster, "--input cells.h5mu --output clustered.h5mu")
     one.add_argument("--input", type=Path, required=True, help="h5mu with rna and atac counts")
     one.add_argument("--output", type=OutputFile, required=True, help="h5mu to write")
@@ -47,12 +56,27 @@ def add_commands(add: Add) -> None:
     one.add_argument("--confusion", type=OutputFile, help="TSV of cells by their two types")
 
 
+def pair(args: Arguments) -> None:
+    """Join RNA and peak counts of the same cells in the h5mu that `cluster` takes."""
+    from epifoundation.data.annotation import read_genes
+    from epifoundation.data.cells import paired_cells
+    from epifoundation.data.imports import read_atac, read_rna
+    from epifoundation.multiome import write_multiome
+
+    check_suffix(args.output, ".h5mu")
+    rna = read_rna(args.rna, read_genes(args.annotation) if args.annotation else None)
+    where = f"{args.rna} and {args.atac}"
+    cells = paired_cells(rna, read_atac(args.atac), where=where, common=args.common)
+    write_multiome(cells, args.output)
+
+
 def cluster(args: Arguments) -> None:
     """Cluster cells over both modalities: PCA, LSI, weighted nearest neighbours, Louvain."""
     from epifoundation.config import ClusterConfig
     from epifoundation.data import clusters
     from epifoundation.multiome import read_multiome, write_multiome
 
+    check_suffix(args.output, ".h5mu")
     settings = paper_section(ClusterConfig, "cluster", small_samples=args.small_samples)
     cells = read_multiome(args.input)
     clustered = clusters.cluster_cells(cells, settings, n_threads=args.threads)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from epifoundation.cli.arguments import Add, Arguments
+from epifoundation.cli.arguments import Add, Arguments, OutputFile
 
 
 def add_commands(add: Add) -> None:
@@ -25,7 +25,7 @@ def add_commands(add: Add) -> None:
         "--model", required=True, help="model directory, or owner/name on Hugging Face"
     )
     one.add_argument("--matrix", type=Path, required=True, help="h5ad, cells × the model's peaks")
-    one.add_argument("--output", type=Path, required=True, help="h5ad to write: obs and embeddings")
+    one.add_argument("--output", type=OutputFile, required=True, help="h5ad to write")
     one.add_argument("--layer", help="layer of the counts (default: X)")
     one.add_argument(
         "--crops", type=int, default=1, help="draws averaged of a cell too long (default 1)"

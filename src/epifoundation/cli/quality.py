@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from epifoundation.cli.arguments import (
     Add,
     Arguments,
+    OutputFile,
     add_cells,
+    check_suffix,
     lines_of,
     paper_section,
     paper_values,
@@ -51,10 +53,12 @@ def add_commands(add: Add) -> None:
 def _add_criteria(command: argparse.ArgumentParser) -> None:
     criteria = command.add_argument_group("the six criteria (with --rna and --peaks)")
     criteria.add_argument("--rna", type=Path, help="RNA counts of the barcodes: .h5, .h5ad, folder")
-    criteria.add_argument("--cells", type=Path, help="list to write: barcodes that meet them all")
-    criteria.add_argument("--funnel", type=Path, help="TSV to write: removed by each criterion")
     criteria.add_argument(
-        "--alternatives", type=Path, help="TSV to write: cells under other definitions"
+        "--cells", type=OutputFile, help="list to write: those that meet them all"
+    )
+    criteria.add_argument("--funnel", type=OutputFile, help="TSV to write: removed by each one")
+    criteria.add_argument(
+        "--alternatives", type=OutputFile, help="TSV to write: cells under other definitions"
     )
     criteria.add_argument(
         "--limit",
@@ -170,6 +174,7 @@ def gene_activity(args: Arguments) -> None:
     from epifoundation.data import gene_activity as activity
     from epifoundation.data.cells import write_counts
 
+    check_suffix(args.output, ".h5ad")
     counts = activity.gene_activity(
         args.fragments, args.annotation, lines_of(args.barcodes), threads=args.threads
     )

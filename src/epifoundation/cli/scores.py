@@ -5,7 +5,7 @@ import logging
 import math
 from pathlib import Path
 
-from epifoundation.cli.arguments import Add, Arguments
+from epifoundation.cli.arguments import Add, Arguments, OutputFile
 from epifoundation.errors import ConfigError
 
 
@@ -16,7 +16,7 @@ def add_commands(add: Add) -> None:
     one.add_argument("--embedding", required=True, help="key of obsm")
     one.add_argument("--label", required=True, help="column of obs with cell types")
     one.add_argument("--batch", required=True, help="column of obs with batches")
-    one.add_argument("--output", type=Path, required=True, help="JSON to write")
+    one.add_argument("--output", type=OutputFile, required=True, help="JSON to write")
 
 
 def score_embedding(args: Arguments) -> None:
