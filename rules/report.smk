@@ -187,8 +187,11 @@ rule write_report:
         benchmarks=f"{R}/benchmarks",
         code=code_of(
             "reporting/page.py",
+            "reporting/data_sections.py",
+            "reporting/page.py",
             "reporting/report.py",
             "reporting/report_template.html",
+            "reporting/sections.py",
         ),
     script:
         "../workflow_scripts/write_report.py"
