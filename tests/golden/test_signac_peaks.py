@@ -6,21 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from epifoundation.cli.arguments import paper_section
 from epifoundation.config import PeakConfig
 from epifoundation.data.macs import find_caller
 from epifoundation.data.peaks import call_peaks
 from epifoundation.errors import ToolError
 
-SETTINGS = PeakConfig(
-    caller="macs2",
-    pool="atlas",
-    calls="pooled",
-    frozen=None,
-    genome_size=2.7e9,
-    q_value=0.05,
-    extension_bp=200,
-    keep_duplicates=1,
-)
+SETTINGS = paper_section(PeakConfig, "peaks")
 COMPARED = ["chrom", "start", "end", "score"]
 
 

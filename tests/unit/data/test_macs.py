@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from epifoundation.cli.arguments import paper_section
 from epifoundation.config import PeakConfig
 from epifoundation.data.macs import find_caller, largest_duplicates
 from epifoundation.data.peaks import call_peaks
@@ -16,16 +17,7 @@ from epifoundation.errors import DataError, ToolError
 
 CHROMOSOMES = ["chr1", "chr2", "scaffold_1"]
 NOTHING = pd.DataFrame({"chrom": [], "start": [], "end": []})
-SETTINGS = PeakConfig(
-    caller="macs2",
-    pool="atlas",
-    calls="pooled",
-    frozen=None,
-    genome_size=1e6,
-    q_value=0.05,
-    extension_bp=200,
-    keep_duplicates=1,
-)
+SETTINGS = paper_section(PeakConfig, "peaks", genome_size=1e6)
 
 
 def fragments(seed, first_length):

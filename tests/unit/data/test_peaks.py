@@ -4,21 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from epifoundation.cli.arguments import paper_section
 from epifoundation.config import PeakConfig
 from epifoundation.contracts import PEAK_SUMMARY
 from epifoundation.data.peaks import call_peaks
 from epifoundation.errors import DataError
 
-SETTINGS = PeakConfig(
-    caller="macs2",
-    pool="atlas",
-    calls="pooled",
-    frozen=None,
-    genome_size=1e6,
-    q_value=0.05,
-    extension_bp=200,
-    keep_duplicates=1,
-)
+SETTINGS = paper_section(PeakConfig, "peaks", genome_size=1e6)
 NOTHING = pd.DataFrame({"chrom": [], "start": [], "end": []})
 
 
