@@ -186,7 +186,6 @@ rule write_report:
         cfg=params_of(cfg),
         benchmarks=f"{R}/benchmarks",
         code=code_of(
-            "reporting/page.py",
             "reporting/data_sections.py",
             "reporting/page.py",
             "reporting/report.py",
