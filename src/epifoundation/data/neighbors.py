@@ -56,11 +56,6 @@ class WeightedNeighbors:
     distances: Floats
     weights: Floats
 
-    def nearest_graph(self) -> sparse.csr_matrix:
-        """Return which cells are neighbours, either way, with ones on the diagonal (wknn)."""
-        lists = _membership(self.neighbors)
-        return ((lists + lists.T + sparse.identity(len(self.neighbors))) > 0).astype(np.float64)
-
     def shared_graph(self) -> sparse.csr_matrix:
         """Return the Jaccard index of the neighbour lists, 0 where below 1/15 (wsnn)."""
         return _pruned(shared_neighbors(self.neighbors))
