@@ -66,7 +66,7 @@ def _check_is_h5mu(path: Path) -> None:
         what = "an h5ad, which holds one modality" if "X" in groups else "HDF5 of another kind"
         message = (
             f"{path} is {what} (it holds {', '.join(groups[:5]) or 'nothing'}), not an h5mu. Join"
-            " RNA and ATAC of the same cells as modalities rna and atac of a MuData."
+            " RNA and ATAC of the same cells by `epifoundation pair`."
         )
         raise ContractError(message)
 
@@ -118,7 +118,10 @@ def check_multiome(joined: md.MuData, where: str, *, needs_obs: tuple[str, ...] 
         problems.append(f"barcodes of rna ({rna.n_obs}) and atac ({atac.n_obs}) differ: {detail}")
     lacking = [column for column in PEAK_COLUMNS if column not in atac.var]
     if lacking:
-        problems.append(f"atac var lacks {', '.join(lacking)}")
+        problems.append(
+            f"atac var lacks {', '.join(lacking)} (`epifoundation pair` with the file as --rna and"
+            " as --atac reads them from the peaks' names)"
+        )
     lacking = [column for column in needs_obs if column not in joined.obs]
     if lacking:
         problems.append(f"obs lacks {', '.join(lacking)}")

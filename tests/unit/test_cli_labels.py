@@ -1,4 +1,5 @@
 import anndata as ad
+import mudata as md
 import numpy as np
 import pandas as pd
 import pytest
@@ -120,3 +121,47 @@ def test_a_sample_must_have_a_name(folder, capsys, sample):
     arguments = ("--input", "@cells.h5mu", "--sample", sample, "--output", "@no.tsv")
     assert run("cluster-rna", folder, *arguments) == 2
     assert f"--sample {sample!r}: a name has letters" in capsys.readouterr().err
+
+
+def counts_of_genes_and_peaks(folder):
+    """RNA of cells 0-39 and, as `count` writes it, ATAC of cells 79-0."""
+    cells = read_multiome(folder / "cells.h5mu")
+    cells["rna"][:40].copy().write_h5ad(folder / "rna.h5ad")
+    atac = cells["atac"][::-1].copy()
+    atac.var_names = [f"chr1:{start}-{start + 5}" for start in atac.var["start"]]
+    atac.write_h5ad(folder / "atac.h5ad")
+    return cells, atac
+
+
+def test_counts_of_both_kinds_become_cells_to_cluster(folder, capsys):
+    cells, atac = counts_of_genes_and_peaks(folder)
+    arguments = ("pair", folder, "--rna", "@rna.h5ad", "--atac", "@atac.h5ad")
+    assert run(*arguments, "--output", "@paired.h5mu") == 2
+    assert "40 are in ATAC only" in (said := capsys.readouterr().err)
+    assert "pair --common" in said
+    assert not run(*arguments, "--common", "--output", "@paired.h5mu")
+    paired = read_multiome(folder / "paired.h5mu")
+    assert paired.obs_names.tolist() == cells.obs_names[:40].tolist()
+    assert (paired["atac"].X != atac[paired.obs_names].X).nnz == 0
+    clustered = ("--output", "@clustered_pair.h5mu", "--small-samples")
+    assert not run("cluster", folder, "--input", "@paired.h5mu", *clustered)
+    assert run(*arguments, "--output", "@paired.h5ad") == 2
+    assert "paired.h5ad: what is written is .h5mu" in capsys.readouterr().err
+
+
+def test_a_multiome_whose_peaks_have_names_alone_becomes_usable(folder, capsys):
+    cells, atac = counts_of_genes_and_peaks(folder)
+    atac.var = atac.var[[]]
+    md.MuData({"rna": cells["rna"], "atac": atac[::-1]}).write_h5mu(folder / "named.h5mu")
+    output = ("--output", "@from_names.h5mu")
+    assert run("cluster", folder, "--input", "@named.h5mu", *output) == 2
+    assert "`epifoundation pair` with the file as --rna and as --atac" in capsys.readouterr().err
+    assert not run("pair", folder, "--rna", "@named.h5mu", "--atac", "@named.h5mu", *output)
+    assert read_multiome(folder / "from_names.h5mu")["atac"].var["start"].tolist()[:2] == [0, 10]
+
+
+def test_peaks_are_not_taken_for_genes(folder, capsys):
+    counts_of_genes_and_peaks(folder)
+    arguments = ("--input", "@atac.h5ad", "--sample", "s", "--output", "@no.tsv")
+    assert run("cluster-rna", folder, *arguments) == 2
+    assert "400 of 400 features are regions, not genes (first: chr1:" in capsys.readouterr().err

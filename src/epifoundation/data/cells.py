@@ -83,6 +83,23 @@ def cells_of_matrices(
     return cells_of_barcodes(rna, atac, metrics, sample, qc)
 
 
+def paired_cells(
+    rna: ad.AnnData, atac: ad.AnnData, *, where: str, common: bool = False
+) -> md.MuData:
+    """Return both as a multiome, in the order of `rna`; what obs holds becomes global.
+
+    With `common` the barcodes that both have are kept; without, others are an error.
+    """
+    if common and len(both := rna.obs_names.intersection(atac.obs_names, sort=False)):
+        logger.info("%s: %d barcodes in both, of %d and %d", where, len(both), len(rna), len(atac))
+        rna, atac = rna[both].copy(), atac[both].copy()
+    rna, atac = pair(rna, atac, where=where)
+    obs = rna.obs.copy()
+    for part in (rna, atac):
+        part.obs = pd.DataFrame(index=rna.obs_names)
+    return multiome(rna, atac, obs)
+
+
 def check_clusterable(cells: md.MuData, cluster: ClusterConfig) -> None:
     """Raise DataError if cells, genes or peaks are too few to cluster; warn of empty cells."""
     samples = ", ".join(map(str, cells.obs["sample"].unique()[:3])) if "sample" in cells.obs else ""

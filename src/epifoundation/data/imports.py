@@ -37,6 +37,7 @@ def read_rna(path: Path | str, genes: pd.DataFrame | None) -> ad.AnnData:
     empty and chromosome `unknown`. `obs` keeps cell_type and batch.
     """
     loaded = _load(path, "rna", GENE_FEATURES)
+    _check_are_genes(_names(loaded.var), path)
     _check_unique(loaded.obs_names, path)
     var = _gene_columns(loaded.var, genes)
     logger.info(
@@ -97,7 +98,7 @@ def pair(rna: ad.AnnData, atac: ad.AnnData, *, where: str) -> tuple[ad.AnnData, 
 def _advice(rna: pd.Index, atac: pd.Index) -> str:
     """Return what to do about barcodes that differ, by how they do."""
     if len(rna.intersection(atac)):
-        return "Keep the cells that both have, in both files."
+        return "Keep the cells that both have, in both files (by command: pair --common)."
     bare_rna, bare_atac = (names.str.replace(SUFFIX, "", regex=True) for names in (rna, atac))
     if len(bare_rna.intersection(bare_atac)):
         return (
@@ -108,6 +109,16 @@ def _advice(rna: pd.Index, atac: pd.Index) -> str:
         "No barcode is in both. Both files must hold the same cells, named alike; raw 10x ATAC"
         " barcodes are translated to GEX by the lines of the two whitelists."
     )
+
+
+def _check_are_genes(names: pd.Series, path: Path | str) -> None:
+    regions = names[[any(p.match(n) for p in (COLON, DASHED, UNDERSCORED)) for n in names]]
+    if 2 * len(regions) > len(names):
+        message = (
+            f"{path}: {len(regions):,} of {len(names):,} features are regions, not genes (first:"
+            f" {regions.iloc[0]}). These are ATAC counts: give the RNA counts of the cells."
+        )
+        raise DataError(message)
 
 
 def _check_unique(barcodes: pd.Index, where: Path | str) -> None:
@@ -196,7 +207,10 @@ def _load(path: Path | str, modality: str, features: tuple[str, ...]) -> ad.AnnD
         wanted = loaded.var["feature_types"].isin(features).to_numpy()
         if not wanted.any():
             found = ", ".join(map(str, pd.unique(loaded.var["feature_types"])[:3]))
-            message = f"{path} has no feature of type {features[0]} (found {found})"
+            message = (
+                f"{path} has no feature of type {features[0]} (found {found}). Is it the file of"
+                " the other modality?"
+            )
             raise DataError(message)
         loaded = loaded if wanted.all() else loaded[:, wanted].copy()
     if 0 in loaded.shape:
