@@ -95,9 +95,13 @@ rule predict_expression_baselines:
         samples=samples_with_fragments,
         n_bins=cfg.benchmark.n_bins,
         code=code_of(
+            *FRAGMENT_CODE,
+            "data/annotation.py",
             "data/expression.py",
+            "data/fragments.py",
             "data/gene_activity.py",
             "data/store.py",
+            "data/vocabulary.py",
             "evaluation/baselines/expression.py",
             "evaluation/baselines/lsi.py",
             "evaluation/benchmark.py",

@@ -13,6 +13,23 @@ sheet = SampleSheet.read(
     root=Path(workflow.basedir),
 )
 
+# What reads fragments, and what reads counts of any format: each module, with all that it imports.
+FRAGMENT_CODE = (
+    "data/compiled.py",
+    "data/fragment_checks.py",
+    "data/fragment_lines.py",
+    "data/fragment_reader.py",
+    "data/gzipped.py",
+    "data/regions.py",
+)
+IMPORT_CODE = (
+    "data/annotation.py",
+    "data/gzipped.py",
+    "data/imports.py",
+    "data/regions.py",
+    "data/tenx.py",
+)
+
 
 wildcard_constraints:
     atlas=sheet.pattern("atlas"),

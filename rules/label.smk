@@ -85,10 +85,10 @@ rule cluster_rna:
         cluster=params_of(cfg.cluster),
         qc=params_of(cfg.qc),
         code=code_of(
+            *IMPORT_CODE,
             "contracts.py",
             "data/clusters.py",
             "data/expression.py",
-            "data/imports.py",
             "data/latent.py",
             "data/louvain.py",
             "data/neighbors.py",

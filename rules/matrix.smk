@@ -61,13 +61,9 @@ rule import_fragments:
         runtime=240,
     params:
         code=code_of(
-            "data/annotation.py",
-            "data/fragment_checks.py",
+            *FRAGMENT_CODE,
+            *IMPORT_CODE,
             "data/fragment_files.py",
-            "data/fragment_lines.py",
-            "data/fragment_reader.py",
-            "data/imports.py",
-            "data/tenx.py",
         ),
     script:
         "../workflow_scripts/import_fragments.py"
@@ -98,12 +94,11 @@ rule import_matrices:
         qc=params_of(cfg.qc),
         mitochondrial=cfg.reference.mitochondrial,
         code=code_of(
-            "data/annotation.py",
+            *IMPORT_CODE,
+            "contracts.py",
             "data/cells.py",
             "data/criteria.py",
-            "data/imports.py",
             "data/qc.py",
-            "data/tenx.py",
         ),
     script:
         "../workflow_scripts/import_matrices.py"
@@ -134,15 +129,11 @@ rule count:
     params:
         mitochondrial=cfg.reference.mitochondrial,
         code=code_of(
-            "data/annotation.py",
-            "data/fragment_checks.py",
-            "data/fragment_lines.py",
-            "data/fragment_reader.py",
+            *FRAGMENT_CODE,
+            *IMPORT_CODE,
+            "contracts.py",
             "data/fragments.py",
-            "data/imports.py",
             "data/qc.py",
-            "data/regions.py",
-            "data/tenx.py",
             "data/tss.py",
             "data/windows.py",
         ),
@@ -175,13 +166,11 @@ rule filter_cells:
         sample=sample_of,
         qc=params_of(cfg.qc),
         code=code_of(
+            *IMPORT_CODE,
             "contracts.py",
-            "data/annotation.py",
             "data/cells.py",
             "data/criteria.py",
-            "data/imports.py",
             "data/qc.py",
-            "data/tenx.py",
         ),
     script:
         "../workflow_scripts/filter_cells.py"

@@ -15,7 +15,14 @@ PEAKS = {
 SHARED = [atlas for atlas in sheet.atlases() if made_of_matrices(atlas)]
 CALLED = [atlas for atlas in sheet.atlases() if atlas not in SHARED]
 CHROM_SIZES = f"{R}/reference/chrom_sizes.tsv" if cfg.reference.fasta else []
-PEAK_CODE = ("contracts.py", "data/intervals.py", "data/peaks.py", "data/regions.py")
+PEAK_CODE = (
+    "contracts.py",
+    "data/gzipped.py",
+    "data/intervals.py",
+    "data/peaks.py",
+    "data/regions.py",
+)
+GIVEN_CODE = (*PEAK_CODE, "data/given_peaks.py", "data/peak_files.py")
 
 
 if cfg.peaks.frozen:
@@ -37,7 +44,7 @@ if cfg.peaks.frozen:
             runtime=20,
         params:
             standard_chromosomes=cfg.reference.standard_chromosomes,
-            code=code_of(*PEAK_CODE, "data/given_peaks.py"),
+            code=code_of(*GIVEN_CODE),
         script:
             "../workflow_scripts/take_peaks.py"
 
@@ -72,8 +79,7 @@ else:
             standard_chromosomes=cfg.reference.standard_chromosomes,
             code=code_of(
                 *PEAK_CODE,
-                "data/fragment_lines.py",
-                "data/fragment_reader.py",
+                *FRAGMENT_CODE,
                 "data/groups.py",
                 "data/macs.py",
                 "data/pool.py",
@@ -99,12 +105,12 @@ else:
             "../envs/epifoundation.yaml"
         threads: 1
         resources:
-            mem_mb=16000,
+            mem_mb=memory_mb(2000, 1),  # names of peaks, no counts
             runtime=60,
         params:
             samples=lambda wildcards: [
                 row.sample for row in sheet.select(atlas=wildcards.atlas, role="atlas")
             ],
-            code=code_of(*PEAK_CODE, "data/given_peaks.py", "multiome.py"),
+            code=code_of(*GIVEN_CODE, "data/multiome_rows.py"),
         script:
             "../workflow_scripts/share_peaks.py"
