@@ -1,4 +1,4 @@
-"""Commands from counts to cells, to clusters, to their cell types, and to how far label sources agree."""
+"""Commands from counts to cells, clusters and cell types, and to how far these agree."""
 
 from pathlib import Path
 

@@ -31,13 +31,15 @@ def count_fragments_in_peaks(
     An entry counts the lines of the barcode that share at least one base with the peak; a fragment
     over two peaks counts in each; the duplicate count in column five is not used. `peaks` has
     `chrom`, `start`, `end`, 0-based, half-open, and may overlap. Peaks on chromosomes without
-    fragments in any of the files are dropped, as FeatureMatrix does, unless `keep_absent`.
+    fragments in any of the files are dropped, as FeatureMatrix does, unless `keep_absent`. Counts
+    that are all zero are a DataError.
     """
     counter = RegionCounter(peaks, n_barcodes=len(barcodes))
     chunks = read_fragments(fragments, barcodes, threads=threads, chromosome_sizes=chromosome_sizes)
     for chunk in chunks:
         counter.add(chunk)
-    return counter.named(fragments, barcodes, regions_as_var(peaks), keep_absent=keep_absent)
+    var = regions_as_var(peaks)
+    return counter.named(fragments, barcodes, var, keep_absent=keep_absent, may_be_empty=False)
 
 
 class RegionCounter:
@@ -48,11 +50,13 @@ class RegionCounter:
         self._index = RegionIndex(regions)
         self._pairs = PairCounts(n_barcodes, len(regions))
         self._seen: set[str] = set()
+        self._example = ""
 
     def add(self, chunk: FragmentChunk) -> None:
         """Count one chunk."""
         self._seen.update(chunk.chromosomes)
         for chromosome, part in chunk.of_known_barcodes().by_chromosome():
+            self._example = self._example or f"{chromosome}:{part.start[0]}-{part.end[0]}"
             fragment, region = self._index.overlaps(chromosome, part.start, part.end)
             self._pairs.add(part.barcode[fragment], region)
 
@@ -67,21 +71,21 @@ class RegionCounter:
         var: pd.DataFrame,
         *,
         keep_absent: bool,
+        may_be_empty: bool = True,
     ) -> ad.AnnData:
         """Return the counts under the names of `barcodes` and of `var`, one row a region.
 
         Regions on chromosomes never seen in the files `where` go unless `keep_absent`. DataError if
-        that is all of them.
+        that is all of them, or if there is no count and `may_be_empty` is false.
         """
         files = names_of(where)
         present = self._present(files, keep_absent=keep_absent)
         matrix = self.matrix()
         if not matrix.nnz:
-            logger.warning(
-                "%s: the matrix is empty: no fragment of the %d barcodes overlaps any of the %d"
-                " regions (first: %s). Are both of the same genome assembly and the same cells?",
-                *(files, len(barcodes), len(present), region_names(self.regions[:1])[0]),
-            )
+            message = self._why_empty(files, len(barcodes))
+            if not may_be_empty:
+                raise DataError(message)
+            logger.warning(message)
         kept = np.ones_like(present) if keep_absent else present
         n_empty = int((np.diff(matrix.indptr) == 0).sum())
         logger.info(
@@ -90,6 +94,15 @@ class RegionCounter:
         )
         obs = pd.DataFrame(index=pd.Index(list(barcodes), dtype=object))
         return ad.AnnData(X=matrix if kept.all() else matrix[:, kept], obs=obs, var=var[kept])
+
+    def _why_empty(self, files: str, n_barcodes: int) -> str:
+        """Return what is said of counts that are all zero."""
+        region = region_names(self.regions[:1])[0]
+        return (
+            f"{files}: the matrix is empty: no fragment of the {n_barcodes:,} barcodes overlaps any"
+            f" of the {len(self.regions):,} regions (the first fragment is {self._example}, the"
+            f" first region {region}). Are both of the same genome assembly and the same cells?"
+        )
 
     def _present(self, files: str, *, keep_absent: bool) -> npt.NDArray[np.bool_]:
         """Return which regions are on chromosomes seen, saying how many are not."""
