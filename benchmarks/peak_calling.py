@@ -3,11 +3,14 @@
     python benchmarks/peak_calling.py make /tmp/peaks               (0.6 GB)
     python benchmarks/peak_calling.py pool /tmp/peaks               (the reading, by threads)
     python benchmarks/peak_calling.py call /tmp/peaks               (all of call_peaks)
+    python benchmarks/peak_calling.py call /tmp/peaks 1             (the same of the first file)
     python benchmarks/peak_calling.py write /tmp/peaks benchmarks/peak_calling.json
 
 Fragments lie over the lengths of the human chromosomes, 40 % of them in 100,000 peaks. `call` runs
 `call_peaks` in a process of its own; ten times a second the memory of that process and its MACS2
-together is taken, and that of MACS2 alone, which reads the deduplicated tags.
+together is taken, and that of MACS2 alone, which reads the deduplicated tags: the largest before
+MACS2 runs, while it does, and after. `load` is how many processes wanted a core at the start: above
+the number of cores seconds are too long.
 """
 
 import gzip
@@ -26,6 +29,7 @@ import polars as pl
 import psutil
 
 N_FILES, N_FRAGMENTS, N_PEAKS, N_BARCODES = 10, 5_000_000, 100_000, 1_000
+AT_WORK = 60e6  # bytes that MACS2 takes at least once it reads tags
 MILLIONS = (
     *(248.9, 242.2, 198.3, 190.2, 181.5, 170.8, 159.3, 145.1, 138.4, 133.8, 135.1, 133.3),
     *(114.4, 107.0, 102.0, 90.3, 83.3, 80.4, 58.6, 64.4, 46.7, 50.8, 156.0, 57.2),
@@ -106,29 +110,33 @@ def pool(folder: Path) -> None:
     note(folder, pool={**measured, "peak_memory_mb": round(peak)})
 
 
-def call(folder: Path) -> None:
+def call(folder: Path, n_files: int = N_FILES) -> None:
     """Run `child` and sample the memory of it and of what it runs."""
-    begun = time.monotonic()
+    load, begun = os.getloadavg()[0], time.monotonic()
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
     process = subprocess.Popen(
-        [sys.executable, __file__, "child", str(folder)],
+        [sys.executable, __file__, "child", str(folder), str(n_files)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(scratch)},
     )
-    samples: list[int] = []
-    of_macs2: list[int] = [0]
-    disk: list[int] = []
+    largest = dict.fromkeys(("before", "while", "after", "macs2", "disk"), 0)
 
     def sample() -> None:
         watched = psutil.Process(process.pid)
+        phase = "before"
         while process.poll() is None:
             try:
                 called = sum(one.memory_info().rss for one in watched.children(recursive=True))
-                of_macs2.append(called)
-                samples.append(watched.memory_info().rss + called)
-                disk.append(sum(path.stat().st_size for path in scratch.glob("**/*")))
+                if called > AT_WORK:  # less: asking for the version
+                    phase = "while"
+                elif phase == "while":
+                    phase = "after"
+                both = watched.memory_info().rss + called
+                disk = sum(path.stat().st_size for path in scratch.glob("**/*"))
+                for name, now in ((phase, both), ("macs2", called), ("disk", disk)):
+                    largest[name] = max(largest[name], now)
             except (psutil.NoSuchProcess, FileNotFoundError):
                 pass  # gone since it was listed
             time.sleep(0.1)
@@ -140,13 +148,14 @@ def call(folder: Path) -> None:
     if process.returncode:
         sys.exit(process.returncode)
     told = json.loads(text)
-    both = round(max(samples) / 1e6)
-    told |= {"macs2_mb": round(max(of_macs2) / 1e6), "disk_mb": round(max(disk) / 1e6)}
-    told |= {"both_together_mb": both, "more_than_macs2_mb": both - told["macs2_mb"]}
-    note(folder, call={**told, "seconds": round(time.monotonic() - begun)})
+    megabytes = {f"{name}_mb": round(size / 1e6) for name, size in largest.items()}
+    peak = max(megabytes[f"{phase}_mb"] for phase in ("before", "while", "after"))
+    told |= {**megabytes, "peak_mb": peak, "more_than_macs2_mb": peak - megabytes["macs2_mb"]}
+    told |= {"seconds": round(time.monotonic() - begun), "load": round(load, 1)}
+    note(folder, **{f"call_{n_files}_files": told})
 
 
-def child(folder: Path) -> None:
+def child(folder: Path, n_files: int) -> None:
     """Call peaks, as the workflow does, and print what it took."""
     import pandas as pd
 
@@ -155,15 +164,15 @@ def child(folder: Path) -> None:
     from epifoundation.data.peaks import call_peaks
 
     peaks, summary = call_peaks(
-        files_in(folder),
+        files_in(folder)[:n_files],
         paper_section(PeakConfig, "peaks"),
         standard_chromosomes=list(CHROMOSOMES),
         blacklist=pd.DataFrame({"chrom": [], "start": [], "end": []}),
         threads=2,
     )
-    own = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
     occupancy = summary[["occupancy_in_peaks", "occupancy_outside"]].iloc[0].round(4).to_dict()
-    print(json.dumps({"n_peaks": len(peaks), "python_mb": own, **occupancy}))
+    n_fragments = int(summary["n_fragments"].iloc[0])
+    print(json.dumps({"n_fragments": n_fragments, "n_peaks": len(peaks), **occupancy}))
 
 
 def note(folder: Path, **measured: object) -> None:
@@ -180,7 +189,15 @@ def write(folder: Path, output: Path) -> None:
     output.write_text(json.dumps({**machine, **measured}, indent=1) + "\n")
 
 
+def main(stage: str, folder: Path, *more: str) -> None:
+    """Run one stage."""
+    if stage == "write":
+        write(folder, Path(more[0]))
+    elif stage in ("call", "child"):
+        {"call": call, "child": child}[stage](folder, *map(int, more))
+    else:
+        {"make": make, "pool": pool}[stage](folder)
+
+
 if __name__ == "__main__":
-    stage, *paths = sys.argv[1:]
-    stages = {"make": make, "pool": pool, "call": call, "child": child, "write": write}
-    stages[stage](*map(Path, paths))
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

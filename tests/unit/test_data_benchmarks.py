@@ -1,0 +1,78 @@
+"""The benchmarks of the data half still run: their code, on sizes of seconds."""
+
+import json
+import shutil
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def checkout(monkeypatch, root):
+    """They are run from the checkout."""
+    monkeypatch.syspath_prepend(str(root))
+
+
+def shrink(monkeypatch, module, **sizes):
+    for name, size in sizes.items():
+        assert hasattr(module, name)
+        monkeypatch.setattr(module, name, size)
+
+
+@pytest.mark.skipif(shutil.which("bgzip") is None, reason="bgzip is not on PATH")
+def test_both_ways_of_counting_find_the_same(monkeypatch, tmp_path):
+    from benchmarks import counting
+
+    shrink(monkeypatch, counting, N_CELLS=40, N_PEAKS=300, N_AMBIENT=40)
+    fragments = counting.simulate(tmp_path, 6_000)
+    assert counting.count(tmp_path, fragments) > 1_000
+    assert counting.count_with_qc(tmp_path, fragments) == counting.count(tmp_path, fragments)
+
+
+def test_every_step_of_assembly_writes(monkeypatch, tmp_path):
+    from benchmarks import assembly
+
+    sizes = {"N_PEAKS": 1_000, "N_GENES": 300, "OPEN_PEAKS": 40, "EXPRESSED_GENES": 30}
+    shrink(monkeypatch, assembly, **sizes)
+    samples = [tmp_path / f"s{i}.h5mu" for i in range(2)]
+    for seed, path in enumerate(samples):
+        assembly.make_sample(path, seed, 40)
+    for step in assembly.STEPS.values():
+        assert step(samples, tmp_path).exists()
+    assert assembly.size_mb(tmp_path) > 0 < assembly.peak_memory_mb()
+
+
+def test_peaks_are_called_on_what_is_made(monkeypatch, tmp_path, capsys):
+    from benchmarks import peak_calling
+
+    shrink(monkeypatch, peak_calling, N_FILES=2, N_FRAGMENTS=2_000, N_PEAKS=20, N_BARCODES=9)
+    monkeypatch.setattr(peak_calling, "CHROMOSOMES", {"chr1": 900_000, "chr2": 500_000})
+    peak_calling.main("make", tmp_path)
+    peak_calling.main("pool", tmp_path)
+    peak_calling.main("child", tmp_path, "2")
+    called = json.loads(capsys.readouterr().out)
+    assert called["n_fragments"] == 4_000
+    assert called["n_peaks"] >= 20
+    peak_calling.main("write", tmp_path, str(tmp_path / "told.json"))
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["make"]["n_fragments"] == 4_000
+    assert told["pool"]["writing"]["n_tags"] > 3_000
+
+
+def test_clusters_are_those_drawn(tmp_path):
+    from benchmarks import clustering
+
+    clustering.main(tmp_path / "told.json", 300)
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["ari_with_types"] > 0.5
+    assert sum(told["share"].values()) == pytest.approx(1, abs=0.01)
+
+
+def test_every_metric_of_integration_is_timed(tmp_path):
+    from benchmarks import integration
+
+    integration.main(tmp_path / "told.json", 400)
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["share"].keys() == {"neighbours", "silhouettes", *told["value"]}
+    assert all(0 <= value <= 1 for value in told["value"].values())
