@@ -50,6 +50,36 @@ def test_the_settings_choose_the_metric(files):
     assert "frac_in_peaks" not in slow
 
 
+@pytest.mark.parametrize("judged", [False, True])
+def test_peaks_are_checked_as_count_checks_them(files, rna, capsys, judged):
+    given = JUDGED if judged else {"peaks": "p.bed"}
+    limits = ["--limit", "min_atac_reads=100", "min_tss_enrichment=null"] if judged else []
+    (files / "sizes").write_text("chr1\t4500\n")
+    bad = {
+        "chr1\t4000\t5000\n" * 2: "1 of 2 peaks are listed twice",
+        "": "p.bed holds no peak",
+        "chr1\t4000\t4501\n": "1 of 1 regions end beyond their chromosome",
+        "chr1\t4000\t4500\n": "fragments start beyond the end of their chromosome",
+    }
+    before = sorted(files.iterdir())
+    for text, message in bad.items():
+        (files / "p.bed").write_text(text)
+        changed = {**given, "chrom-sizes": "sizes"}
+        assert run(files, "qc", *limits, **changed) == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
+        assert sorted(files.iterdir()) == before
+    (files / "sizes").write_text("chr1\t9000\nchrM\t16569\n")
+    assert run(files, "qc", *limits, **changed) == 0
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["MT", "mito"])
+def test_a_mitochondrial_name_without_fragments_is_warned_of(files, caplog, name):
+    assert run(files, "qc", "--mitochondrial", name) == 0
+    said = f"no fragment is on {name}, given as the mitochondrial chromosome (there are chrM)"
+    assert said in caplog.text
+
+
 @pytest.fixture
 def rna(files):
     counts = ad.AnnData(

@@ -46,6 +46,12 @@ def label_clusters(
     counts = counts_of(mdata["rna"])
     means = cluster_means(counts, of_cells.to_numpy(), order)[:, names.get_indexer(genes)]
     scores = METHODS[config.method](means, reference.loc[genes].to_numpy().T, config.n_genes)
+    if reference.shape[1] == 1:
+        logger.warning(
+            "the only profile is %s: every cluster gets this type, whatever it is, and min_margin"
+            " does not apply. Give profiles of all types the tissue may hold.",
+            reference.columns[0],
+        )
     best = pd.DataFrame(
         [_best_two(row, list(reference.columns), config.min_margin) for row in scores],
         columns=["cell_type", "score", "margin", "runner_up"],
@@ -165,8 +171,9 @@ def _log(best: pd.DataFrame, sizes: pd.Series) -> None:
     for row in best.assign(size=sizes).itertuples():
         logger.log(
             logging.WARNING if row.margin == 0 else logging.INFO,
-            "cluster %s of %d cells: %s (%.3f), then %s (margin %.3f)",
-            *(row.Index, row.size, row.cell_type, row.score, row.runner_up, row.margin),
+            "cluster %s of %d cells: %s (%.3f), %s",
+            *(row.Index, row.size, row.cell_type, row.score),
+            f"then {row.runner_up} (margin {row.margin:.3f})" if row.runner_up else "no other",
         )
     unassigned = best["cell_type"] == UNASSIGNED
     if unassigned.any():

@@ -12,6 +12,7 @@ import pandas as pd
 
 from epifoundation.config import PeakConfig
 from epifoundation.contracts import SATURATED
+from epifoundation.data.fragment_checks import naming_hint
 from epifoundation.data.groups import grouped_fragments
 from epifoundation.data.intervals import clipped, in_chromosome_order, merged, without_overlaps
 from epifoundation.data.macs import BED_COLUMNS, find_caller, largest_duplicates, narrow_peaks
@@ -112,6 +113,7 @@ def call_peaks(
         peaks, counts = limits.apply(merged(calls), "merged")
         rows.append(_of_all(rows, counts))
     _warn_where_saturated(rows, settings)
+    _warn_where_blacklist_is_elsewhere(blacklist, calls)
     if peaks.empty:
         raise DataError(_nothing_left(rows[-1]))
     return peaks.assign(name=region_names(peaks).to_numpy()), pd.DataFrame(rows)
@@ -202,6 +204,20 @@ def _warn_where_saturated(rows: Sequence[Row], settings: PeakConfig) -> None:
         *(100 * float(full[0][f"occupancy_{place}"]) for place in ("in_peaks", "outside")),
         *(100 * SATURATED, " or ".join(others)),
     )
+
+
+def _warn_where_blacklist_is_elsewhere(
+    blacklist: pd.DataFrame, calls: Sequence[pd.DataFrame]
+) -> None:
+    blacklisted = set(blacklist["chrom"])
+    called = {name for peaks in calls for name in peaks["chrom"]}
+    if blacklisted and called and not blacklisted & called:
+        logger.warning(
+            "no blacklisted region is on a chromosome with peaks (%s against %s): none is"
+            " removed%s",
+            *(min(blacklisted), min(called)),
+            next((hint for hint in (naming_hint(n, called) for n in blacklisted) if hint), ""),
+        )
 
 
 def _nothing_left(row: Row) -> str:

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 NUCLEOSOME_BP = 147  # DNA around one nucleosome (Signac NucleosomeSignal, groupCommand)
 LINES_PER_BARCODE = 5_000  # Signac NucleosomeSignal: n = ncol(object) * 5e3
+MITOCHONDRIAL = ("chrM", "MT", "M", "chrMT")  # as UCSC and Ensembl name it, and others
 LENGTH_CLASSES = 3  # neither, nucleosome-free, mononucleosomal
 # Which column holds the metric that a setting asks for.
 NUCLEOSOME_COLUMNS = {"all": "nucleosome_signal", "signac": "nucleosome_signal_first_lines"}
@@ -80,6 +81,7 @@ def measure_fragments(
     nucleosome_lines: Literal["all", "signac"] = "all",
     tss: Literal["fast", "slow"] = "fast",
     threads: int = 1,
+    chromosome_sizes: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Return barcode, n_fragments, nucleosome_signal, tss_enrichment, and the fractions asked for.
 
@@ -91,7 +93,8 @@ def measure_fragments(
         genes, n_barcodes=len(barcodes), blacklist=blacklist, mitochondrial=mitochondrial
     )
     in_peaks = None if peaks is None else RegionCounter(peaks, n_barcodes=len(barcodes))
-    for chunk in read_fragments(fragments, barcodes, threads=threads):
+    chunks = read_fragments(fragments, barcodes, threads=threads, chromosome_sizes=chromosome_sizes)
+    for chunk in chunks:
         measured.add(chunk)
         if in_peaks is not None:
             in_peaks.add(chunk)
@@ -179,6 +182,17 @@ class FragmentMetrics:
                 "%s: no blacklisted region is on a chromosome of the fragments (%s against %s):"
                 " frac_in_blacklist is 0",
                 *(where, min(self._blacklisted), min(self._seen)),
+            )
+        mitochondrial = self._mitochondrial
+        others = [name for name in MITOCHONDRIAL if name in self._seen]
+        # Cell Ranger leaves these fragments out, so that none under a usual name is no surprise.
+        if mitochondrial not in {None, *self._seen} and (
+            others or mitochondrial not in MITOCHONDRIAL
+        ):
+            logger.warning(
+                "%s: no fragment is on %s, given as the mitochondrial chromosome (there are %s):"
+                " frac_fragments_mitochondrial is 0",
+                *(where, mitochondrial, ", ".join(others or sorted(self._seen)[:5])),
             )
 
     def table(self, barcodes: Sequence[str]) -> pd.DataFrame:

@@ -70,10 +70,14 @@ def test_close_call_stays_unassigned(clustered, profiles):
     assert set(table["runner_up"]) == {"A cell", "B cell"}
 
 
-def test_atlas_with_one_type_has_no_margin(clustered, profiles):
+def test_atlas_with_one_type_has_no_margin(clustered, profiles, caplog):
+    caplog.set_level("INFO")
     table = label_clusters(clustered, profiles, "kidney", config(min_margin=0.5))
     assert set(table["cell_type"]) == {"A cell"}
     assert table["margin"].isna().all()
+
+    assert "the only profile is A cell: every cluster gets this type" in caplog.text
+    assert ", no other" in caplog.text
 
 
 def test_both_methods_agree_where_the_atlas_has_few_types(clustered, profiles):

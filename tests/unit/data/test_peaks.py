@@ -78,6 +78,13 @@ def test_blacklisted_peaks_go_and_none_left_is_an_error(fragment_files):
         )
 
 
+def test_a_blacklist_of_another_naming_is_warned_of(fragment_files, caplog):
+    named = frame(("2", 20_000, 20_001))
+    call_peaks(fragment_files, SETTINGS, standard_chromosomes=["chr1", "chr2"], blacklist=named)
+    assert "no blacklisted region is on a chromosome with peaks (2 against chr1)" in caplog.text
+    assert "calls it chr2: rename the chromosomes" in caplog.text
+
+
 def test_macs2_reaches_beyond_the_last_base_and_is_cut_there(tmp_path):
     path = tmp_path / "f.tsv"
     starts = [*range(0, 90_000, 900), *range(99_700, 100_000)]
