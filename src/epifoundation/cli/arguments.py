@@ -82,6 +82,14 @@ def add_cells(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=OutputFile, required=True, help="file to write")
 
 
+def add_peaks(command: argparse.ArgumentParser, text: str, *, required: bool) -> None:
+    """Add the peaks that fragments are counted in, and what both are checked against."""
+    command.add_argument("--peaks", type=Path, required=required, help=text)
+    command.add_argument(
+        "--chrom-sizes", type=Path, help="names and lengths (or .fai), checked against"
+    )
+
+
 def lines_of(path: Path) -> list[str]:
     """Return the barcodes of a text file, gzipped or not, of which none may repeat."""
     try:

@@ -7,6 +7,7 @@ from epifoundation.cli.arguments import (
     Arguments,
     OutputFile,
     add_cells,
+    add_peaks,
     check_suffix,
     checked,
     lines_of,
@@ -45,14 +46,11 @@ def add_commands(add: Add) -> None:
 
     one = add("count", count, "--fragments f.tsv.gz --peaks p.bed --barcodes b.txt --output m.h5ad")
     add_cells(one)
-    one.add_argument("--peaks", type=Path, required=True, help="BED of peaks")
+    add_peaks(one, "BED of peaks", required=True)
     one.add_argument(
         "--keep-absent",
         action="store_true",
         help="keep peaks on chromosomes without fragments, as zeros (default: dropped)",
-    )
-    one.add_argument(
-        "--chrom-sizes", type=Path, help="names and lengths (or .fai), checked against"
     )
 
 

@@ -9,6 +9,7 @@ from epifoundation.cli.arguments import (
     Arguments,
     OutputFile,
     add_cells,
+    add_peaks,
     check_suffix,
     lines_of,
     paper_section,
@@ -28,7 +29,7 @@ def add_commands(add: Add) -> None:
     one = add("qc", qc, "--fragments f.tsv.gz --annotation g.gtf --barcodes b.txt --output qc.tsv")
     add_cells(one)
     one.add_argument("--annotation", type=Path, required=True, help="GTF")
-    one.add_argument("--peaks", type=Path, help="BED of peaks, for frac_in_peaks")
+    add_peaks(one, "BED of peaks, for frac_in_peaks", required=False)
     one.add_argument("--blacklist", type=Path, help="BED of regions, for frac_in_blacklist")
     one.add_argument("--mitochondrial", help="its name, for its share of fragments (default chrM)")
     one.add_argument(
@@ -72,22 +73,25 @@ def _add_criteria(command: argparse.ArgumentParser) -> None:
 def qc(args: Arguments) -> None:
     """Measure barcodes: fragments, nucleosome signal, TSS enrichment, where fragments lie."""
     from epifoundation.data.annotation import protein_coding, read_genes
+    from epifoundation.data.peak_files import known_sizes, read_peaks
     from epifoundation.data.qc import measure_fragments
     from epifoundation.data.regions import read_bed
     from epifoundation.files import whole
 
     if args.rna or args.limit or any(getattr(args, name) for name in TABLES):
         return _judge(args)
+    sizes = known_sizes(args.chrom_sizes)
     metrics = measure_fragments(
         args.fragments,
         protein_coding(read_genes(args.annotation), args.annotation),
         lines_of(args.barcodes),
-        peaks=read_bed(args.peaks) if args.peaks else None,
+        peaks=read_peaks(args.peaks, chromosome_sizes=sizes) if args.peaks else None,
         blacklist=read_bed(args.blacklist) if args.blacklist else None,
         mitochondrial=_mitochondrial(args),
         nucleosome_lines=args.nucleosome_lines,
         tss=args.tss,
         threads=args.threads,
+        chromosome_sizes=sizes,
     )
     with whole(args.output) as partial:
         metrics.to_csv(partial, sep="\t", index=False)
@@ -124,20 +128,23 @@ def _judge(args: Arguments) -> None:
 def _measured(args: Arguments) -> "pd.DataFrame":
     from epifoundation.data.annotation import protein_coding, read_genes
     from epifoundation.data.imports import read_rna
+    from epifoundation.data.peak_files import known_sizes, read_peaks
     from epifoundation.data.qc import count_and_measure
     from epifoundation.data.regions import read_bed
 
     genes = read_genes(args.annotation)
     protein_coding(genes, args.annotation)
     blacklist = read_bed(args.blacklist) if args.blacklist else None
+    sizes = known_sizes(args.chrom_sizes)
     return count_and_measure(
         args.fragments,
-        read_bed(args.peaks),
+        read_peaks(args.peaks, chromosome_sizes=sizes),
         _of_barcodes(read_rna(args.rna, genes), args),
         genes,
         blacklist,
         mitochondrial=_mitochondrial(args),
         threads=args.threads,
+        chromosome_sizes=sizes,
     )[1]
 
 
