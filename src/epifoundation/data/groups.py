@@ -12,8 +12,8 @@ import pandas as pd
 from epifoundation.contracts import CLUSTERS
 from epifoundation.data.fragment_reader import FragmentChunk, read_fragments
 from epifoundation.data.pool import (
+    FragmentTally,
     Pool,
-    Seen,
     check_files,
     check_names,
     room_in,
@@ -76,7 +76,7 @@ def grouped_fragments(
         raise DataError(message)
     names = sorted({name for by_barcode in groups for name in by_barcode.values()})
     with temporary_folder("groups-") as folder:
-        spilled = {name: _Spill(folder / f"{i}.bin") for i, name in enumerate(names)}
+        spilled = {name: _GroupFile(folder / f"{i}.bin") for i, name in enumerate(names)}
         code_of: dict[str, int] = {}
         for path, by_barcode in zip(fragments, groups, strict=True):
             counted = _split(path, by_barcode, spilled, code_of, chrom_sizes)
@@ -89,12 +89,12 @@ def grouped_fragments(
         yield {name: partial(spill.pool, chromosomes, cap) for name, spill in spilled.items()}
 
 
-class _Spill:
+class _GroupFile:
     """The fragments of one group on disk: chromosome code and start, int32 each."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.seen = Seen()
+        self.seen = FragmentTally()
 
     def add(self, chunk: FragmentChunk, code: Array) -> None:
         """Append fragments; `code` translates the chunk's own chromosome codes."""
@@ -123,7 +123,7 @@ class _Spill:
 def _split(
     path: Path | str,
     by_barcode: Mapping[str, str],
-    spilled: Mapping[str, _Spill],
+    spilled: Mapping[str, _GroupFile],
     code_of: dict[str, int],
     chrom_sizes: Mapping[str, int] | None,
 ) -> dict[str, int]:
@@ -136,7 +136,7 @@ def _split(
     place = {name: i for i, name in enumerate(names)}
     group_of = np.array([place[by_barcode[barcode]] for barcode in barcodes])
     has_fragments = np.zeros(len(barcodes), dtype=bool)
-    seen = Seen()
+    seen = FragmentTally()
     for chunk in read_fragments(path, barcodes, chromosome_sizes=chrom_sizes):
         seen.add(chunk)
         known = chunk.of_known_barcodes()

@@ -56,7 +56,7 @@ class Pool:
         )
 
 
-class Seen:
+class FragmentTally:
     """What is told of fragments in passing: how many, where, how long the first ten are."""
 
     def __init__(self) -> None:
@@ -101,8 +101,8 @@ def pool_fragments(
     check_files(fragments)
     starts, lock = StartCounts(cap or 1), Lock()
 
-    def read(path: Path | str) -> Seen:
-        seen = Seen()
+    def read(path: Path | str) -> FragmentTally:
+        seen = FragmentTally()
         for chunk in read_fragments(path, chromosome_sizes=chrom_sizes):
             seen.add(chunk)
             for chromosome, part in chunk.by_chromosome():
@@ -147,7 +147,7 @@ def check_names(path: Path | str, counted: Mapping[str, int], standard: Sequence
     raise DataError(message)
 
 
-def _warn_of_copies(fragments: Sequence[Path | str], of_files: Sequence[Seen]) -> None:
+def _warn_of_copies(fragments: Sequence[Path | str], of_files: Sequence[FragmentTally]) -> None:
     for i, j in combinations(range(len(fragments)), 2):
         one, other = of_files[i], of_files[j]
         if one.sum_of_starts == other.sum_of_starts and one.counted == other.counted:

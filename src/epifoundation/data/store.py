@@ -98,11 +98,6 @@ class TokenStore:
         return len(self.gene_chromosomes) - N_SPECIAL
 
     @property
-    def n_cell_peaks(self) -> NDArray[np.int64]:
-        """Number of peak tokens of each cell, shape (n_cells,)."""
-        return np.diff(self.peak_indptr)
-
-    @property
     def n_cell_genes(self) -> NDArray[np.int64]:
         """Number of expressed genes of each cell, shape (n_cells,)."""
         return np.diff(self.gene_indptr)

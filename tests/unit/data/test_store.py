@@ -53,7 +53,7 @@ def test_cells_become_tokens(tmp_path):
     assert (peaks.tolist(), genes.tolist(), counts.tolist()) == ([4, 6], [5, 6], [7, 2])
     peaks, genes, counts = store.cell(1)
     assert (peaks.tolist(), genes.tolist(), counts.tolist()) == ([7], [4], [1])
-    assert store.n_cell_peaks.tolist() == [2, 1]
+    assert np.diff(store.peak_indptr).tolist() == [2, 1]
     assert store.n_cell_genes.tolist() == [2, 1]
     assert (store.n_cells, store.n_peaks, store.n_genes) == (2, 4, 3)
     assert isinstance(store.peak_tokens, np.memmap)
