@@ -1,5 +1,6 @@
 """What the files between two steps hold; checked by the step that writes and the one that reads."""
 
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,19 +32,31 @@ class Table:
 
     def read(self, path: Path | str) -> pd.DataFrame:
         """Return the table at `path`, or say what is wrong with it."""
-        if Path(path).suffix == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            text = [name for name, dtype in self.dtypes.items() if dtype == "str"]
-            table = pd.read_csv(
-                path,
-                sep="\t",
-                dtype=dict.fromkeys(text, str),
-                keep_default_na=False,
-                na_values={name: [""] for name in self.dtypes if name not in text},
+        try:
+            table = self._read(path)
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            if isinstance(error, OSError) and error.errno:  # missing, a folder, no rights
+                raise
+            reason = str(error).strip().partition("\n")[0]
+            message = (
+                f"{path} cannot be read as a table ({reason}). {self.made_by} makes it: make it"
+                " again, or check the path."
             )
+            raise ContractError(message) from error
         self.check(table, path)
         return table
+
+    def _read(self, path: Path | str) -> pd.DataFrame:
+        if Path(path).suffix == ".parquet":
+            return pd.read_parquet(path)
+        text = [name for name, dtype in self.dtypes.items() if dtype == "str"]
+        return pd.read_csv(
+            path,
+            sep="\t",
+            dtype=dict.fromkeys(text, str),
+            keep_default_na=False,
+            na_values={name: [""] for name in self.dtypes if name not in text},
+        )
 
     def write(self, table: pd.DataFrame, path: Path | str) -> None:
         """Write the table whole, unless it breaks this contract."""

@@ -1,3 +1,5 @@
+import gzip
+
 import anndata as ad
 import mudata as md
 import numpy as np
@@ -165,3 +167,36 @@ def test_peaks_are_not_taken_for_genes(folder, capsys):
     arguments = ("--input", "@atac.h5ad", "--sample", "s", "--output", "@no.tsv")
     assert run("cluster-rna", folder, *arguments) == 2
     assert "400 of 400 features are regions, not genes (first: chr1:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "message"),
+    [
+        ("empty.tsv", "cells.h5mu", "empty.tsv cannot be read as a table (No columns to parse"),
+        ("cut.tsv.gz", "cells.h5mu", "cut.tsv.gz cannot be read as a table (Compressed file ended"),
+        ("cells.h5mu", "cells.h5mu", "cells.h5mu cannot be read as a table ("),
+        ("absent.tsv", "cells.h5mu", "absent.tsv: No such file or directory"),
+        ("good.tsv", "good.tsv", "good.tsv cannot be read as h5mu or h5ad ("),
+        ("good.tsv", "absent.h5mu", "absent.h5mu does not exist"),
+        ("good.tsv", "rna_only.h5ad", "rna_only.h5ad gives no cell type of the 1 cells labelled"),
+        ("good.tsv", None, "there is one source of labels only"),
+    ],
+)
+def test_sources_that_cannot_be_compared_are_one_line(folder, capsys, labels, given, message):
+    (folder / "empty.tsv").write_text("")
+    text = "barcode\tcluster\tcell_type\tscore\tmargin\trunner_up\tcell_ontology_id\n"
+    text += "s#0\t0\tTreg\t1\t1\t\t\n"
+    (folder / "good.tsv").write_text(text)
+    (folder / "cut.tsv.gz").write_bytes(gzip.compress(text.encode())[:-12])
+    ad.AnnData(np.ones((1, 1)), obs=pd.DataFrame(index=["s#0"])).write_h5ad(
+        folder / "rna_only.h5ad"
+    )
+    arguments = ["compare-labels", folder, "--labels", f"a={folder / labels}"]
+    arguments += ["--output", "@no.tsv"]
+    if given:
+        arguments += ["--given", str(folder / given)]
+    assert run(*arguments) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert "Traceback" not in errors
+    assert not (folder / "no.tsv").exists()

@@ -135,9 +135,20 @@ def compare_labels(args: Arguments) -> None:
         message = f"--labels {wrong[0]}: write NAME=FILE, such as disco_wnn=labels.tsv"
         raise ConfigError(message)
     named = dict(item.split("=", 1) for item in args.labels)
+    if len(named) + bool(args.given) < 2:
+        message = "there is one source of labels only. Name two with --labels, or add --given."
+        raise ConfigError(message)
     tables = {name: LABELS.read(path) for name, path in named.items()}
     cells = pd.Index(next(iter(tables.values()))["barcode"])
-    given = given_types(args.given).reindex(cells) if args.given else pd.Series("", index=cells)
+    given = pd.Series("", index=cells)
+    if args.given:
+        given = given_types(args.given).reindex(cells)
+        if not (given.fillna("") != "").any():
+            message = (
+                f"{args.given} gives no cell type of the {len(cells):,} cells labelled (first:"
+                f" {cells[0]}): its obs needs a column cell_type, and the same names of cells."
+            )
+            raise DataError(message)
     types = sources_of([given], ["cells"], {name: [table] for name, table in tables.items()})
     agreement, confusion = compare_sources(types)
     AGREEMENT.write(agreement, args.output)

@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from epifoundation.contracts import AGREEMENT, CONFUSION, NO_TYPE, Table
 from epifoundation.data.cell_ontology import merged_names
+from epifoundation.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +24,15 @@ def given_types(path: Path | str) -> pd.Series:
 
     Only the table of cells is read.
     """
-    with h5py.File(path) as file:
-        obs = ad.io.read_elem(file["obs"])
+    try:
+        with h5py.File(path) as file:
+            obs = ad.io.read_elem(file["obs"])
+    except (OSError, KeyError) as error:
+        if isinstance(error, FileNotFoundError):
+            message = f"{path} does not exist. Check the path."
+        else:
+            message = f"{path} cannot be read as h5mu or h5ad ({error}). Give one with cell types."
+        raise DataError(message) from error
     types = obs["cell_type"] if "cell_type" in obs else pd.Series("", index=obs.index)
     return types.astype(object).fillna("").astype(str)
 

@@ -173,7 +173,7 @@ def _log(best: pd.DataFrame, sizes: pd.Series) -> None:
             logging.WARNING if row.margin == 0 else logging.INFO,
             "cluster %s of %d cells: %s (%.3f), %s",
             *(row.Index, row.size, row.cell_type, row.score),
-            f"then {row.runner_up} (margin {row.margin:.3f})" if row.runner_up else "no other",
+            f"then {row.runner_up!s} (margin {row.margin:.3f})" if row.runner_up else "no other",
         )
     unassigned = best["cell_type"] == UNASSIGNED
     if unassigned.any():
