@@ -1,4 +1,4 @@
-"""Against what Signac 1.8.0 and Seurat 4.3.0 print: on simulated cells, and on Signac's `atac_small`.
+"""What Signac 1.8.0 and Seurat 4.3.0 print on simulated cells and on Signac's `atac_small`.
 
 Recorded, but without a counterpart here, so that nothing is compared:
 - `avgexpr_peaks_mean_expm1`: means of TF-IDF over clusters; only expression is averaged here.

@@ -1,4 +1,10 @@
-"""Counts, barcode metrics and peaks against what Signac 1.8.0 and MACS2 2.2.7.1 printed."""
+"""Counts, barcode metrics and peaks against what Signac 1.8.0 and MACS2 2.2.7.1 printed.
+
+Recorded, but without a counterpart here, so that nothing is compared: percentiles of barcodes by
+nucleosome signal and TSS score; `mononucleosomal`, `nucleosome_free` and `reads_count`, of which
+only the ratio is reported; `tss_slow_profile` (both scores are summed up without a profile).
+What is made of the counts is compared in test_seurat.py.
+"""
 
 import gzip
 from pathlib import Path
@@ -12,8 +18,8 @@ from epifoundation.cli.arguments import paper_section
 from epifoundation.config import PeakConfig
 from epifoundation.data.annotation import protein_coding, read_genes
 from epifoundation.data.fragment_reader import read_fragments
-from epifoundation.data.fragments import count_fragments_in_peaks
-from epifoundation.data.gene_activity import gene_activity
+from epifoundation.data.fragments import RegionCounter, count_fragments_in_peaks
+from epifoundation.data.gene_activity import activity_regions, gene_activity
 from epifoundation.data.peaks import call_peaks
 from epifoundation.data.qc import FragmentMetrics, measure_fragments
 from epifoundation.data.regions import read_bed
@@ -67,6 +73,41 @@ def test_feature_matrix(recorded, barcodes):
     ).tolist() == names
     assert (expected / "featurematrix_cells.txt").read_text().split() == barcodes
     assert (matrix(expected / "featurematrix.mtx.gz") != counts.X).nnz == 0
+
+
+def test_planted_edge_cases(shared):
+    """Forty peaks that a fragment of one barcode touches by a base, or only just misses."""
+    sim = shared / "golden" / "sim"
+    edges = pd.read_csv(sim / "edge_peaks.tsv", sep="\t")
+    barcodes = (sim / "barcodes.txt").read_text().split()
+    peaks = read_bed(sim / "peaks.bed")
+    counts = count_fragments_in_peaks(sim / "fragments.tsv.gz", peaks, barcodes, keep_absent=True).X
+    lines = pd.read_csv(sim / "fragments.tsv.gz", sep="\t", header=None, comment="#")
+    assert len(edges) == 40
+    for edge in edges.itertuples():
+        assert peaks.loc[edge.peak_index0, ["chrom", "start", "end"]].tolist() == [
+            *(edge.chrom, edge.start0, edge.end)
+        ]
+        of_barcode = lines[(lines[3] == edge.barcode) & (lines[0] == edge.chrom)]
+        overlapping = ((of_barcode[1] < edge.end) & (of_barcode[2] > edge.start0)).sum()
+        assert counts[barcodes.index(edge.barcode), edge.peak_index0] == overlapping
+
+
+def test_feature_matrix_of_every_barcode_of_the_file(recorded):
+    inputs, expected = recorded
+    lines = pd.read_csv(
+        inputs / "fragments.tsv.gz", sep="\t", header=None, comment="#", usecols=[3]
+    )
+    everyone = sorted(lines[3].unique())
+    peaks = read_bed(inputs / "peaks.bed")
+    counts = count_fragments_in_peaks(
+        inputs / "fragments.tsv.gz", peaks, everyone, keep_absent=False
+    )
+    totals = pd.Series(np.asarray(counts.X.sum(axis=1)).ravel(), everyone)
+    theirs = table(expected / "featurematrix_allbarcodes_colsums.tsv.gz")["total"]
+    pd.testing.assert_series_equal(
+        totals[totals > 0].sort_index(), theirs.sort_index(), check_names=False, check_dtype=False
+    )
 
 
 def test_fragment_counts_and_fractions_in_peaks(recorded, barcodes, metrics):
@@ -126,6 +167,29 @@ def test_gene_activity(recorded, barcodes):
     )
     first_of_region = own.groupby(region.to_numpy()).transform("first")
     assert first_of_region.tolist() == names  # of equal regions Signac names all after the first
+
+
+@pytest.mark.parametrize(
+    ("name", "named_by", "biotypes"),
+    [("allbiotypes", "gene_name", "all"), ("geneid", "gene_id", "protein_coding")],
+)
+def test_gene_activity_of_other_biotypes_and_by_gene_id(
+    recorded, barcodes, genes, name, named_by, biotypes
+):
+    inputs, expected = recorded
+    asked = genes.assign(gene_type="protein_coding") if biotypes == "all" else genes
+    regions = activity_regions(asked)
+    counter = RegionCounter(regions, n_barcodes=len(barcodes))
+    for chunk in read_fragments(inputs / "fragments.tsv.gz", barcodes):
+        counter.add(chunk)
+    theirs = table(expected / f"geneactivity_{name}_rowsums.tsv.gz")["total"]
+    with gzip.open(inputs / "fragments.tsv.gz", "rt") as handle:
+        present = {line.split("\t")[0] for line in handle if not line.startswith("#")}
+    kept = regions["chrom"].isin(present).to_numpy()
+    totals = np.asarray(counter.matrix().sum(axis=0)).ravel()
+    assert totals[kept].tolist() == theirs.tolist()
+    names = regions[kept].groupby(["chrom", "start", "end"])[named_by].transform("first")
+    assert names.tolist() == theirs.index.tolist()
 
 
 def test_macs2_peaks(recorded):
