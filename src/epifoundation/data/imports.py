@@ -223,7 +223,8 @@ def _load(path: Path | str, modality: str, features: tuple[str, ...]) -> ad.AnnD
 
 
 def _modality(path: Path, modality: str) -> ad.AnnData:
-    joined = md.read_h5mu(path)
+    with md.set_options(pull_on_update=False):  # columns of the cells are the file's own
+        joined = md.read_h5mu(path)
     if modality not in joined.mod:
         message = f"{path} has no modality {modality} (found {', '.join(joined.mod)})"
         raise DataError(message)
