@@ -18,6 +18,7 @@ from scipy import sparse
 from scipy.io import mmread
 from sklearn.metrics import adjusted_rand_score
 
+from epifoundation.cli.arguments import paper_section
 from epifoundation.config import ClusterConfig
 from epifoundation.data.clusters import (
     atac_components,
@@ -72,16 +73,14 @@ SETTINGS = {"sim": (2000, 50, 200, 45), "signac": (200, 20, 50, 17)}
 @pytest.fixture(scope="module", params=list(SETTINGS))
 def r(request, shared) -> Recording:
     n_genes, n_components, neighbor_range, converged = SETTINGS[request.param]
-    config = ClusterConfig(
+    config = paper_section(
+        ClusterConfig,
+        "cluster",
         n_variable_genes=n_genes,
         n_pcs=n_components,
         n_lsi=n_components,
         peak_percentile=0,  # the recording's `q0`
-        n_neighbors=20,
         neighbor_range=neighbor_range,
-        small_samples=False,
-        resolution=1,
-        seed=0,
     )
     golden = shared / "golden"
     return Recording(

@@ -6,22 +6,14 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from epifoundation.cli.arguments import paper_section
 from epifoundation.config import ClusterConfig
 from epifoundation.data.cells import check_clusterable
 from epifoundation.errors import DataError
 from epifoundation.multiome import multiome
 
-CONFIG = ClusterConfig(
-    n_variable_genes=None,
-    n_pcs=5,
-    n_lsi=5,
-    peak_percentile=0.05,
-    n_neighbors=5,
-    neighbor_range=20,
-    small_samples=False,
-    resolution=1,
-    seed=0,
-)
+SMALL = {"n_variable_genes": None, "n_pcs": 5, "n_lsi": 5, "n_neighbors": 5, "neighbor_range": 20}
+CONFIG = paper_section(ClusterConfig, "cluster", **SMALL)
 
 
 def cells(n_cells, *, n_genes=3, rate=2.0):

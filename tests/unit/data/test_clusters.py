@@ -5,23 +5,15 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import adjusted_rand_score
 
+from epifoundation.cli.arguments import paper_section
 from epifoundation.config import ClusterConfig, QcConfig
 from epifoundation.contracts import CLUSTERS
 from epifoundation.data.clusters import cluster_cells, cluster_rna
 from epifoundation.errors import DataError
 from epifoundation.multiome import multiome, read_multiome, write_multiome
 
-CONFIG = ClusterConfig(
-    n_variable_genes=50,
-    n_pcs=4,
-    n_lsi=4,
-    peak_percentile=0.05,
-    n_neighbors=15,
-    neighbor_range=100,
-    small_samples=False,
-    resolution=0.3,
-    seed=0,
-)
+SMALL = {"n_variable_genes": 50, "n_pcs": 4, "n_lsi": 4, "n_neighbors": 15, "neighbor_range": 100}
+CONFIG = paper_section(ClusterConfig, "cluster", **SMALL, resolution=0.3)
 
 
 @pytest.fixture(scope="module")
