@@ -6,10 +6,14 @@ import os
 from epifoundation.samples import SampleSheet
 
 R = cfg.results_dir
+# Profiles among the results may be made again, so that the sheet is not held to them.
+given_profiles = cfg.labels.profiles
+if given_profiles and Path(given_profiles).is_relative_to(R):
+    given_profiles = None
 sheet = SampleSheet.read(
     cfg.samples,
     labels=cfg.labels.source,
-    profiles=cfg.labels.profiles,
+    profiles=given_profiles,
     root=Path(workflow.basedir),
 )
 

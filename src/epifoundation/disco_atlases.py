@@ -1,6 +1,8 @@
 """The atlases of DISCO by whose profiles cells can be labelled, and which to take for a tissue."""
 
+import gzip
 from difflib import get_close_matches
+from pathlib import Path
 
 # Those whose profiles DISCO's service gives (toolkit/getRef, server of 2024 to 2026).
 DISCO_ATLASES = (
@@ -91,3 +93,19 @@ def atlas_advice(tissue: str) -> str:
         "DISCO has no atlas of it, so choose the nearest tissue and say so in caution; its atlases"
         f" are {', '.join(DISCO_ATLASES)}"
     )
+
+
+def atlases_in(path: Path) -> list[str]:
+    """Return the atlases that the header of a profiles table names (`type--atlas`), sorted.
+
+    None also where the file cannot be read so: who reads all of it says what is wrong.
+    """
+    try:
+        with path.open("rb") as plain:
+            zipped = plain.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else path.open("rb") as handle:
+            header = handle.readline().decode().strip()
+    except (OSError, EOFError, UnicodeDecodeError):
+        return []
+    names = header.replace('"', "").split("\t" if "\t" in header else ",")
+    return sorted({name.rpartition("--")[2] for name in names if "--" in name})

@@ -5,10 +5,11 @@ import logging
 import os
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Self
 
-from epifoundation.disco_atlases import DISCO_ATLASES, atlas_advice
+from epifoundation.disco_atlases import DISCO_ATLASES, atlas_advice, atlases_in
 from epifoundation.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ COLUMNS = (
     "atac",  # accession, or URL/path of fragments.tsv.gz or a peak matrix .h5ad
     "caution",  # what a reader of the results must know; `assumed` marks a choice of ours
 )
+TYPED = (".h5ad", ".h5mu")  # formats whose cells can have a cell_type
+COUNTS_FORMATS, FRAGMENTS_FORMATS = (".h5", *TYPED), (".tsv", ".tsv.gz", ".bed", ".bed.gz")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 ALLOWED = {
     "role": ("atlas", "evaluation"),
@@ -70,7 +73,8 @@ class SampleSheet:
 
         A relative `path` that does not exist here is taken from `root` (the checkout). `labels` is
         the configured label source: `disco_wnn` and `disco_rna` need a DISCO atlas for every
-        sample, one that DISCO has where `profiles` come from its service.
+        sample, one that DISCO has where `profiles` come from its service, or that a local file of
+        profiles names; `given` needs files that can hold types.
         """
         found = Path(path) if Path(path).exists() else root / path
         if not found.is_file():
@@ -86,7 +90,9 @@ class SampleSheet:
             rows = tuple(Sample(**{c: (row[c] or "").strip() for c in COLUMNS}) for row in reader)
         mistakes = _mistakes(rows)
         if labels.startswith("disco"):
-            mistakes += _disco_mistakes(rows, from_disco="getRef" in str(profiles))
+            mistakes += _disco_mistakes(rows, *_known_atlases(profiles, root))
+        if labels == "given":
+            mistakes += _without_types(rows)
         if mistakes:
             raise ConfigError("\n".join([f"{found} is not valid:", *mistakes]))
         return cls(rows)
@@ -132,17 +138,57 @@ class SampleSheet:
         return "|".join(re.escape(v) for v in dict.fromkeys(getattr(r, column) for r in self.rows))
 
 
-def _disco_mistakes(rows: tuple[Sample, ...], *, from_disco: bool) -> list[str]:
+def _known_atlases(profiles: str | None, root: Path) -> tuple[tuple[str, ...], str]:
+    """Return the atlases there are profiles of, and who says so; none where that is not known."""
+    if profiles is None or "getRef" in profiles:
+        return DISCO_ATLASES if profiles else (), "DISCO"
+    found = Path(profiles) if Path(profiles).exists() else root / profiles
+    return tuple(atlases_in(found)), profiles
+
+
+def _disco_mistakes(rows: tuple[Sample, ...], known: tuple[str, ...], source: str) -> list[str]:
     """Say by whose profiles a sample can be labelled, where the sheet does not or cannot be."""
     mistakes = []
     for row in rows:
         where = f"  {row.sample or '(no name)'}: labelling needs disco_atlas for tissue"
         if not row.disco_atlas:
             mistakes.append(f"{where} {row.tissue!r}; {atlas_advice(row.tissue)}")
-        elif from_disco and row.disco_atlas not in DISCO_ATLASES:
-            unknown = f"DISCO has no {row.disco_atlas!r}"
-            mistakes.append(f"{where} {row.tissue!r}; {unknown}: {atlas_advice(row.disco_atlas)}")
+        elif known and row.disco_atlas not in known:
+            close = get_close_matches(row.disco_atlas, known, n=1) or known
+            advice = f"choose {' or '.join(close)}"
+            if known is DISCO_ATLASES:
+                advice = atlas_advice(row.disco_atlas)
+            unknown = f"{source} has no {row.disco_atlas!r}"
+            mistakes.append(f"{where} {row.tissue!r}; {unknown}: {advice}")
     return mistakes
+
+
+def _without_types(rows: tuple[Sample, ...]) -> list[str]:
+    """Say which samples come in files that cannot hold the types labels.source: given takes."""
+    mistakes = []
+    for row in rows:
+        files = {"fastq": (), "fragments": (row.rna,)}.get(row.entry, (row.rna, row.atac))
+        if not any(suffix in location for location in files for suffix in TYPED):
+            mistakes.append(
+                f"  {row.sample or '(no name)'}: labels.source given takes cell_type from obs of an"
+                f" .h5ad or .h5mu, and entry {row.entry} of {row.rna} has none. Give counts that"
+                " hold it, or choose another labels.source."
+            )
+    return mistakes
+
+
+def _swapped(row: Sample) -> str | None:
+    """Say so if a sample's columns hold one another's files, or those of another entry."""
+    rna, atac = (location.partition("?")[0].lower() for location in (row.rna, row.atac))
+    if row.entry == "fastq" or not (rna and atac):
+        return None
+    if rna.endswith(FRAGMENTS_FORMATS):
+        return f"rna {row.rna} are fragments, not counts: were rna and atac swapped?"
+    if row.entry == "fragments" and atac.endswith(COUNTS_FORMATS):
+        return f"atac {row.atac} holds counts, not fragments: entry matrices takes these"
+    if row.entry == "matrices" and atac.endswith(FRAGMENTS_FORMATS):
+        return f"atac {row.atac} are fragments, not counts: entry fragments takes these"
+    return None
 
 
 def _mistakes(rows: tuple[Sample, ...]) -> list[str]:
@@ -165,6 +211,8 @@ def _mistakes(rows: tuple[Sample, ...]) -> list[str]:
             for name, values in ALLOWED.items()
             if getattr(row, name) not in values
         ]
+        if swapped := _swapped(row):
+            mistakes.append(f"{where} {swapped}")
         if row.entry == "fastq" and not row.source:
             mistakes.append(f"{where} entry fastq needs a source (GEO, ENCODE or catalogue)")
         if row.role == "evaluation" and not row.dataset:

@@ -69,7 +69,42 @@ def test_two_samples_of_an_atlas_cannot_be_the_same_file(read, caplog):
 
 
 def test_given_labels_need_no_disco_atlas(read):
-    assert len(read({"disco_atlas": ""}, labels="given").rows) == 1
+    typed = {"disco_atlas": "", "entry": "matrices", "rna": "a.h5mu", "atac": "a.h5mu"}
+    assert len(read(typed, labels="given").rows) == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{}, {"entry": "fragments", "rna": "r.h5", "atac": "f.tsv.gz"}],
+    ids=["fastq", "fragments"],
+)
+def test_given_labels_need_files_that_can_hold_them(read, row):
+    with pytest.raises(
+        ConfigError, match=r"liver: labels\.source given takes cell_type .* has none"
+    ):
+        read(row, labels="given")
+
+
+@pytest.mark.parametrize(
+    ("entry", "rna", "atac", "message"),
+    [
+        ("fragments", "f.tsv.gz", "r.h5ad", "rna f.tsv.gz are fragments, .* swapped?"),
+        ("fragments", "r.h5", "https://x.org/a.h5ad?raw=1", "entry matrices takes these"),
+        ("matrices", "r.h5", "f.tsv.gz", "entry fragments takes these"),
+    ],
+)
+def test_files_in_the_wrong_column_are_told_by_their_suffix(read, entry, rna, atac, message):
+    with pytest.raises(ConfigError, match=f"liver: .*{message}"):
+        read({"entry": entry, "rna": rna, "atac": atac})
+
+
+def test_a_local_file_of_profiles_says_which_atlases_there_are(read, tmp_path):
+    (tmp_path / "p.csv").write_text('"gene","T cell--liver_cell","B cell--blood"\nA,1,2\n')
+    assert read({"disco_atlas": "blood"}, profiles="p.csv").rows
+    with pytest.raises(ConfigError, match=r"p\.csv has no 'liver_cells': choose liver_cell"):
+        read({"disco_atlas": "liver_cells"}, profiles="p.csv")
+    (tmp_path / "plain.csv").write_text("gene,T cell\nA,1\n")  # no atlas is named: all are used
+    assert read({}, profiles="plain.csv").rows
 
 
 @pytest.mark.parametrize("labels", ["disco_wnn", "disco_rna"])
