@@ -4,12 +4,14 @@
     python benchmarks/peak_calling.py pool /tmp/peaks               (the reading, by threads)
     python benchmarks/peak_calling.py call /tmp/peaks               (all of call_peaks)
     python benchmarks/peak_calling.py call /tmp/peaks 1             (the same of the first file)
+    python benchmarks/peak_calling.py call /tmp/peaks 10 200        (stopped after 200 seconds)
     python benchmarks/peak_calling.py write /tmp/peaks benchmarks/peak_calling.json
 
 Fragments lie over the lengths of the human chromosomes, 40 % of them in 100,000 peaks. `call` runs
 `call_peaks` in a process of its own; ten times a second the memory of that process and its MACS2
 together is taken, and that of MACS2 alone, which reads the deduplicated tags: the largest before
-MACS2 runs, while it does, and after. `load` is how many processes wanted a core at the start: above
+MACS2 runs, while it does, and after. In a call that is stopped MACS2 has not taken all it would, so
+that `more_than_macs2_mb` is at most what it says. `load` is how many processes wanted a core at the start: above
 the number of cores seconds are too long.
 """
 
@@ -110,7 +112,7 @@ def pool(folder: Path) -> None:
     note(folder, pool={**measured, "peak_memory_mb": round(peak)})
 
 
-def call(folder: Path, n_files: int = N_FILES) -> None:
+def call(folder: Path, n_files: int = N_FILES, seconds: float = float("inf")) -> None:
     """Run `child` and sample the memory of it and of what it runs."""
     load, begun = os.getloadavg()[0], time.monotonic()
     scratch = folder / "scratch"
@@ -137,6 +139,9 @@ def call(folder: Path, n_files: int = N_FILES) -> None:
                 disk = sum(path.stat().st_size for path in scratch.glob("**/*"))
                 for name, now in ((phase, both), ("macs2", called), ("disk", disk)):
                     largest[name] = max(largest[name], now)
+                if time.monotonic() - begun > seconds:
+                    for one in [*watched.children(recursive=True), watched]:
+                        one.kill()
             except (psutil.NoSuchProcess, FileNotFoundError):
                 pass  # gone since it was listed
             time.sleep(0.1)
@@ -145,13 +150,14 @@ def call(folder: Path, n_files: int = N_FILES) -> None:
     watcher.start()
     text, _ = process.communicate()
     watcher.join()
-    if process.returncode:
+    took = time.monotonic() - begun
+    if process.returncode and took < seconds:
         sys.exit(process.returncode)
-    told = json.loads(text)
+    told = json.loads(text) if text else {"stopped": True}
     megabytes = {f"{name}_mb": round(size / 1e6) for name, size in largest.items()}
     peak = max(megabytes[f"{phase}_mb"] for phase in ("before", "while", "after"))
     told |= {**megabytes, "peak_mb": peak, "more_than_macs2_mb": peak - megabytes["macs2_mb"]}
-    told |= {"seconds": round(time.monotonic() - begun), "load": round(load, 1)}
+    told |= {"seconds": round(took), "load": round(load, 1)}
     note(folder, **{f"call_{n_files}_files": told})
 
 
