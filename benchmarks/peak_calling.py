@@ -10,9 +10,9 @@
 Fragments lie over the lengths of the human chromosomes, 40 % of them in 100,000 peaks. `call` runs
 `call_peaks` in a process of its own; ten times a second the memory of that process and its MACS2
 together is taken, and that of MACS2 alone, which reads the deduplicated tags: the largest before
-MACS2 runs, while it does, and after. In a call that is stopped MACS2 has not taken all it would, so
-that `more_than_macs2_mb` is at most what it says. `load` is how many processes wanted a core at the start: above
-the number of cores seconds are too long.
+MACS2 runs, while it does, and after. In a call that is stopped MACS2 has not taken all it would,
+so that `more_than_macs2_mb` is at most what it says. `load` is how many processes wanted a core at
+the start: above the number of cores seconds are too long.
 """
 
 import gzip
