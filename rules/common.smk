@@ -3,9 +3,11 @@ import hashlib
 import json
 import os
 
+from epifoundation.config import check_given_files
 from epifoundation.samples import SampleSheet
 
 R = cfg.results_dir
+check_given_files(cfg, Path(workflow.basedir))
 # Profiles among the results may be made again, so that the sheet is not held to them.
 given_profiles = cfg.labels.profiles
 if given_profiles and Path(given_profiles).is_relative_to(R):

@@ -1,8 +1,9 @@
 """The one typed configuration: meaning, types and ranges here, values in config.yaml."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -385,6 +386,41 @@ def load_config(raw: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         mistakes = [
             f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})"
+            + (_did_you_mean(e["loc"]) if e["type"] == "extra_forbidden" else "")
             for e in error.errors()
         ]
         raise ConfigError("\n".join(["The configuration is not valid:", *mistakes])) from None
+
+
+def _did_you_mean(key: tuple[int | str, ...]) -> str:
+    """Return a hint at the key of the same section, or the section, with a name like it."""
+    section: type[BaseModel] | None = Config
+    for name in key[:-1]:
+        field = section.model_fields.get(str(name)) if section else None
+        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+        section = next(
+            (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None
+        )
+    close = get_close_matches(str(key[-1]), section.model_fields, n=1) if section else []
+    return f". Did you mean {close[0]}?" if close else ""
+
+
+def check_given_files(config: Config, root: Path) -> None:
+    """Raise ConfigError for files that the configuration names and that are not there.
+
+    Looked for here and in `root` (the checkout); not URLs, nor files among the results, which a
+    rule makes.
+    """
+    named = {"peaks.frozen": config.peaks.frozen}
+    if config.labels.source.startswith("disco"):
+        named["labels.profiles"] = config.labels.profiles
+    missing = [
+        f"  {key}: {location} does not exist as a file (looked here and in {root})"
+        for key, location in named.items()
+        if location
+        and "://" not in location
+        and not Path(location).is_relative_to(config.results_dir)
+        and not (Path(location).is_file() or (root / location).is_file())
+    ]
+    if missing:
+        raise ConfigError("\n".join(["The configuration names files that are missing:", *missing]))

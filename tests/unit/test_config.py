@@ -3,7 +3,7 @@ import yaml
 from pydantic import BaseModel
 from snakemake.utils import update_config
 
-from epifoundation.config import Config, load_config
+from epifoundation.config import Config, check_given_files, load_config
 from epifoundation.errors import ConfigError
 
 OVERLAYS = (
@@ -99,3 +99,30 @@ def test_settings_that_contradict_each_other_are_refused(shipped, section, chang
     shipped[section] |= changed
     with pytest.raises(ConfigError, match=message):
         load_config(shipped)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"peaks": {"frozn": "p.bed"}}, r"peaks\.frozn: .* Did you mean frozen\?"),
+        ({"qc": {"min_rna_umi": 3}}, r"qc\.min_rna_umi: .* Did you mean min_rna_umis\?"),
+        ({"bechmark": {}}, r"bechmark: .* Did you mean benchmark\?"),
+    ],
+)
+def test_a_misspelt_key_is_told_what_it_may_be(shipped, changed, message):
+    for section, values in changed.items():
+        shipped[section] = {**shipped.get(section, {}), **values}
+    with pytest.raises(ConfigError, match=message):
+        load_config(shipped)
+
+
+def test_given_files_that_are_missing_are_named_by_their_keys(shipped, tmp_path):
+    shipped["peaks"] |= {"frozen": "absent.bed"}
+    shipped["labels"] |= {"profiles": str(tmp_path / "p.csv")}
+    with pytest.raises(ConfigError) as error:
+        check_given_files(load_config(shipped), tmp_path)
+    assert "peaks.frozen: absent.bed does not exist" in str(error.value)
+    assert "labels.profiles: " in str(error.value)
+    (tmp_path / "absent.bed").touch()
+    shipped["labels"] |= {"profiles": f"{shipped['results_dir']}/simulated/p.csv"}
+    check_given_files(load_config(shipped), tmp_path)
