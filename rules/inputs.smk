@@ -109,7 +109,21 @@ def all_labels(file):
     ]
 
 
-def compared_cells(wildcards):
-    """The cells of all samples of an atlas; where types came with the files, they are here."""
-    rows = sheet.select(atlas=wildcards.atlas)
-    return [f"{R}/matrix/{row.atlas}/{row.sample}/cells.h5mu" for row in rows]
+def clustered_by(source):
+    """Cells and their clusters, of a sample or of all of an atlas, as a label source needs them."""
+
+    def files(wildcards):
+        rows = sheet.select(atlas=wildcards.atlas)
+        if sample := wildcards.get("sample"):
+            rows = [sheet.one(sample, wildcards.atlas)]
+        labels = [f"{R}/labels/{row.atlas}/{row.sample}" for row in rows]
+        if source == "disco_wnn":
+            return {"cells": [f"{folder}/clustered.h5mu" for folder in labels]}
+        return {
+            "cells": [
+                f"{R}/matrix/{row.atlas}/{row.sample}/cells.h5mu" for row in rows
+            ],
+            "rna_clusters": [f"{folder}/rna_clusters.tsv" for folder in labels],
+        }
+
+    return files

@@ -1,8 +1,10 @@
 # Clusters of each sample, and their cell types from DISCO's profiles of the tissue.
 # In:  cells.h5mu of a sample; RNA counts of its called cells
 # Out: R/labels/{atlas}/{sample}/{clustered.h5mu,rna_clusters.tsv}; labels.tsv from the clusters that
-#      labels.source names, labels.{the other source}.tsv beside it; and on request
-#      R/labels/{atlas}/{agreement,confusion}.tsv
+#      labels.source names, which needs no others; for the report or on request
+#      R/labels/{atlas}/{labels.{the other source},agreement,confusion}.tsv
+
+from epifoundation.samples import ATLAS_DATASET
 
 # Read where they are; where they are a URL, from what fetch_profiles made of it.
 PROFILES = local_or_url(cfg.labels.profiles) or f"{R}/reference/profiles.csv"
@@ -11,6 +13,17 @@ LABELLED, COMPARED = (
     ("disco_rna", "disco_wnn")
     if cfg.labels.source == "disco_rna"
     else ("disco_wnn", "disco_rna")
+)
+
+
+LABELLING = (
+    "contracts.py",
+    "data/cell_ontology.py",
+    "data/cell_ontology.tsv",
+    "data/cellid.py",
+    "data/expression.py",
+    "data/labels.py",
+    "data/profiles.py",
 )
 
 
@@ -100,12 +113,10 @@ rule cluster_rna:
 rule label:
     """Give each cluster the cell type whose profile its mean expression follows best."""
     input:
-        clustered=f"{R}/labels/{{atlas}}/{{sample}}/clustered.h5mu",
-        rna_clusters=f"{R}/labels/{{atlas}}/{{sample}}/rna_clusters.tsv",
+        unpack(clustered_by(LABELLED)),
         profiles=PROFILES,
     output:
         labels=f"{R}/labels/{{atlas}}/{{sample}}/labels.tsv",
-        compared=f"{R}/labels/{{atlas}}/{{sample}}/labels.{COMPARED}.tsv",
     log:
         f"{R}/logs/label/{{atlas}}.{{sample}}.log",
     benchmark:
@@ -118,51 +129,44 @@ rule label:
         runtime=30,
     params:
         labels=params_of(cfg.labels),
-        sources=(LABELLED, COMPARED),
         disco_atlas=lambda wildcards: sheet.one(
             wildcards.sample, wildcards.atlas
         ).disco_atlas,
-        code=code_of(
-            "contracts.py",
-            "data/cell_ontology.py",
-            "data/cell_ontology.tsv",
-            "data/cellid.py",
-            "data/expression.py",
-            "data/labels.py",
-            "data/profiles.py",
-        ),
+        code=code_of(*LABELLING),
     script:
         "../workflow_scripts/label.py"
 
 
 rule compare_labels:
-    """Say how far the label sources of an atlas agree: the ceiling of what can be predicted."""
+    """Label by the other source too: how far both agree is the ceiling of what can be predicted."""
     input:
-        cells=compared_cells,
+        unpack(clustered_by(COMPARED)),
         labels=all_labels("labels.tsv"),
-        compared=all_labels(f"labels.{COMPARED}.tsv"),
+        profiles=PROFILES,
     output:
+        compared=f"{R}/labels/{{atlas}}/labels.{COMPARED}.tsv",
         agreement=f"{R}/labels/{{atlas}}/agreement.tsv",
         confusion=f"{R}/labels/{{atlas}}/confusion.tsv",
     log:
         f"{R}/logs/compare_labels/{{atlas}}.log",
+    benchmark:
+        f"{R}/benchmarks/compare_labels/{{atlas}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory_mb(4000, 1),  # one sample at a time
+        runtime=120,
     params:
+        labels=params_of(cfg.labels),
         sources=(LABELLED, COMPARED),
         datasets=lambda wildcards: [
-            row.dataset or "ALLTissue" for row in sheet.select(atlas=wildcards.atlas)
+            row.dataset or ATLAS_DATASET for row in sheet.select(atlas=wildcards.atlas)
         ],
-        code=code_of(
-            "contracts.py",
-            "data/cell_ontology.py",
-            "data/cell_ontology.tsv",
-            "data/label_agreement.py",
-        ),
+        atlases=lambda wildcards: [
+            row.disco_atlas for row in sheet.select(atlas=wildcards.atlas)
+        ],
+        code=code_of(*LABELLING, "data/label_agreement.py"),
     script:
         "../workflow_scripts/compare_labels.py"
 

@@ -98,11 +98,13 @@ REPORT_FILES = {  # by what the report says of them: caption and path
         for atlas in sheet.atlases()
         for dataset in sheet.datasets(atlas)
     },
-    # of two label sources both must be there to compare; other runs ask for it by name
+    # Labels of RNA clusters do not need WNN, which fails on few cells; then, and where labels are
+    # given, the comparison is made by name only.
     **{
         part: (
             {atlas: f"{R}/labels/{atlas}/{name}.tsv" for atlas in sheet.atlases()}
-            if cfg.labels.source.startswith("disco")
+            if cfg.labels.source == "disco_wnn"
+            or (cfg.labels.source == "disco_rna" and cfg.cluster.small_samples)
             else {}
         )
         for part, name in (("agreements", "agreement"), ("confusions", "confusion"))

@@ -200,3 +200,18 @@ def test_sources_that_cannot_be_compared_are_one_line(folder, capsys, labels, gi
     assert message in errors
     assert "Traceback" not in errors
     assert not (folder / "no.tsv").exists()
+
+
+def test_sources_of_one_name_or_of_other_cells_are_refused(folder, capsys):
+    header = "barcode\tcluster\tcell_type\tscore\tmargin\trunner_up\tcell_ontology_id\n"
+    for name, cell in (("here", "s#0"), ("there", "t#0")):
+        row = f"{cell}\t0\tTreg\t1\t1\t\t\n"
+        (folder / f"{name}.tsv").write_text(header + row)
+    here, there = folder / "here.tsv", folder / "there.tsv"
+    arguments = ("--labels", f"a={here}", f"a={there}", "--output", "@no.tsv")
+    assert run("compare-labels", folder, *arguments) == 2
+    assert "1 of the names of 2 files repeat (first: a)" in capsys.readouterr().err
+    arguments = ("--labels", f"a={here}", f"b={there}", "--output", "@no.tsv")
+    assert run("compare-labels", folder, *arguments) == 2
+    assert "labels of b and the other source have no cell in common" in capsys.readouterr().err
+    assert not (folder / "no.tsv").exists()

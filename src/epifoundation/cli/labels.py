@@ -1,5 +1,6 @@
 """Commands from counts to cells, clusters and cell types, and to how far these agree."""
 
+from collections import Counter
 from pathlib import Path
 
 from epifoundation.cli.arguments import Add, Arguments, OutputFile, check_suffix, paper_section
@@ -49,6 +50,9 @@ def add_commands(add: Add) -> None:
 
     one = add("compare-labels", compare_labels, "--labels wnn=a.tsv rna=b.tsv --output agree.tsv")
     one.add_argument("--labels", nargs="+", required=True, help="NAME=FILE of what `label` wrote")
+    one.add_argument(
+        "--atlas", help="the cells' DISCO atlas, where a name has a meaning of its own"
+    )
     one.add_argument("--given", type=Path, help="h5mu whose obs has cell_type, as one more source")
     one.add_argument(
         "--output", type=OutputFile, required=True, help="TSV of ARI, NMI and agreement"
@@ -134,11 +138,18 @@ def compare_labels(args: Arguments) -> None:
     if wrong:
         message = f"--labels {wrong[0]}: write NAME=FILE, such as disco_wnn=labels.tsv"
         raise ConfigError(message)
-    named = dict(item.split("=", 1) for item in args.labels)
+    named = [item.split("=", 1) for item in args.labels]
+    repeated = [name for name, n in Counter(name for name, _ in named).items() if n > 1]
+    if repeated:
+        message = (
+            f"--labels: {len(repeated)} of the names of {len(named)} files repeat (first:"
+            f" {repeated[0]}). Name each source once."
+        )
+        raise ConfigError(message)
     if len(named) + bool(args.given) < 2:
         message = "there is one source of labels only. Name two with --labels, or add --given."
         raise ConfigError(message)
-    tables = {name: LABELS.read(path) for name, path in named.items()}
+    tables = {name: LABELS.read(path) for name, path in named}
     cells = pd.Index(next(iter(tables.values()))["barcode"])
     given = pd.Series("", index=cells)
     if args.given:
@@ -149,7 +160,7 @@ def compare_labels(args: Arguments) -> None:
                 f" {cells[0]}): its obs needs a column cell_type, and the same names of cells."
             )
             raise DataError(message)
-    types = sources_of([given], ["cells"], {name: [table] for name, table in tables.items()})
+    types = sources_of([given], ["cells"], tables, atlases=[args.atlas])
     agreement, confusion = compare_sources(types)
     AGREEMENT.write(agreement, args.output)
     if args.confusion:

@@ -188,8 +188,7 @@ def _cells(
     if source == "given":
         _check_given(cells)
         if "cell_ontology_id" not in cells:
-            ids = ontology_ids(cells["cell_type"].astype(str).tolist())
-            cells = cells.assign(cell_ontology_id=ids)
+            cells = cells.assign(cell_ontology_id=_given_ids(cells))
     elif source == "none":
         cells["cell_type"] = UNLABELLED
     text = cells.select_dtypes(exclude=["number", "bool"]).columns
@@ -199,6 +198,16 @@ def _cells(
             for name in text
         }
     )
+
+
+def _given_ids(cells: pd.DataFrame) -> pd.Series:
+    """Return the id of each cell's type; a name may mean another type in an atlas of its tissue."""
+    ids = pd.Series("", index=cells.index)
+    for tissue in cells["tissue"].astype(str).unique():
+        of_tissue = cells["tissue"].astype(str) == tissue
+        names = cells.loc[of_tissue, "cell_type"].astype(str)
+        ids[of_tissue] = ontology_ids(names.tolist(), tissue)
+    return ids
 
 
 def _with_labels(sample: MultiomeRows, labels: pd.DataFrame) -> pd.DataFrame:

@@ -10,8 +10,9 @@ import h5py
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from epifoundation.contracts import AGREEMENT, CONFUSION, NO_TYPE, Table
+from epifoundation.contracts import AGREEMENT, CONFUSION, LABELS, NO_TYPE, Table
 from epifoundation.data.cell_ontology import merged_names
+from epifoundation.errors import DataError
 from epifoundation.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -37,30 +38,72 @@ def given_types(path: Path | str) -> pd.Series:
     return types.astype(object).fillna("").astype(str)
 
 
+def compare_files(
+    cells: Sequence[Path | str],
+    datasets: Sequence[str],
+    labels: Mapping[str, Sequence[Path | str]],
+    atlases: Sequence[str | None],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return contracts.AGREEMENT and contracts.CONFUSION of the sources of all samples' cells.
+
+    `cells` are h5mu files, one per sample as `datasets` and `atlases`; `labels` of each source are
+    LABELS files, which together hold all cells.
+    """
+    tables = {
+        source: pd.concat([LABELS.read(path) for path in paths], ignore_index=True)
+        for source, paths in labels.items()
+    }
+    given = [given_types(path) for path in cells]
+    return compare_sources(sources_of(given, datasets, tables, atlases=atlases))
+
+
 def sources_of(
     given: Sequence[pd.Series],
     datasets: Sequence[str],
-    labels: Mapping[str, Sequence[pd.DataFrame]],
+    labels: Mapping[str, pd.DataFrame],
+    *,
+    atlases: Sequence[str | None],
 ) -> pd.DataFrame:
     """Return the types of all cells by every source: columns dataset, given and those of `labels`.
 
-    `given` and `datasets` hold one entry per sample, `labels` of each source a LABELS table per
-    sample. Cells without a type are empty; so that names of different references can be compared,
-    synonyms are merged by the Cell Ontology.
+    `given`, `datasets` and `atlases` hold one entry per sample, `labels` a LABELS table of all
+    cells per source. Cells without a type are empty; so that names of different references can be
+    compared, synonyms are merged by the Cell Ontology, as the sample's atlas means them. A table
+    without any of the cells is an error, one that lacks some is warned of.
     """
-    types: pd.DataFrame = pd.concat(
-        [
-            pd.DataFrame({"dataset": dataset, GIVEN: of_sample})
-            for dataset, of_sample in zip(datasets, given, strict=True)
-        ]
-    )
-    for source, tables in labels.items():
-        by_cell = pd.concat(list(tables)).set_index("barcode")["cell_type"]
+    parts = [
+        pd.DataFrame({"dataset": dataset, "atlas": atlas or "", GIVEN: of_sample})
+        for dataset, atlas, of_sample in zip(datasets, atlases, given, strict=True)
+    ]
+    types: pd.DataFrame = pd.concat(parts)
+    for source, table in labels.items():
+        by_cell = table.set_index("barcode")["cell_type"]
+        _check_common(source, by_cell.index, types.index)
         types[source] = by_cell.reindex(types.index)
     for source in (GIVEN, *labels):
-        plain = types[source].where(~types[source].isin(NO_TYPE), "").fillna("")
-        types[source] = merged_names(plain.tolist())
-    return types
+        types[source] = types[source].where(~types[source].isin(NO_TYPE), "").fillna("")
+        for atlas in types["atlas"].unique():
+            of_atlas = types["atlas"] == atlas
+            names = types.loc[of_atlas, source].tolist()
+            types.loc[of_atlas, source] = merged_names(names, atlas)
+    return types.drop(columns="atlas")
+
+
+def _check_common(source: str, labelled: pd.Index, cells: pd.Index) -> None:
+    n_common = int(cells.isin(labelled).sum())
+    if not n_common:
+        message = (
+            f"the labels of {source} and the other source have no cell in common: {len(labelled):,}"
+            f" barcodes (e.g. {labelled[0] if len(labelled) else 'none'}) and {len(cells):,} (e.g."
+            f" {cells[0] if len(cells) else 'none'}). Compare labels of the same cells, named alike."
+        )
+        raise DataError(message)
+    if n_common < len(cells) or n_common < len(labelled):
+        missing = cells[~cells.isin(labelled)].append(labelled[~labelled.isin(cells)])
+        logger.warning(
+            "%s: %d barcodes of %d and %d are common, and only they are compared (not: %s)",
+            *(source, n_common, len(labelled), len(cells), missing[0]),
+        )
 
 
 def compare_sources(types: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

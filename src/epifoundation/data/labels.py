@@ -1,6 +1,8 @@
 """Cell types of clusters, from expression profiles of known types of the same tissue (DISCO)."""
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 
 import mudata as md
 import numpy as np
@@ -9,17 +11,19 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from epifoundation.config import LabelConfig
+from epifoundation.contracts import CLUSTERS
 from epifoundation.data.cell_ontology import merged_names, ontology_ids
 from epifoundation.data.cellid import one_round, two_rounds
 from epifoundation.data.expression import log_normalize
-from epifoundation.data.profiles import kind_of_names, profiles_of
+from epifoundation.data.profiles import kind_of_names, profiles_of, resolved_atlas
 from epifoundation.errors import DataError
-from epifoundation.multiome import counts_of
+from epifoundation.multiome import counts_of, read_multiome
 
 logger = logging.getLogger(__name__)
 
 UNASSIGNED = "unassigned"
 METHODS = {"spearman": one_round, "cellid": two_rounds}
+FEW_SHARED_GENES = 5_000  # CELLiD warns at as many or fewer
 
 
 def label_clusters(
@@ -57,26 +61,34 @@ def label_clusters(
         columns=["cell_type", "score", "margin", "runner_up"],
         index=pd.Index(order, name="cluster"),
     )
-    best = _with_ontology(best, atlas, merge=config.merge_synonyms)
+    named_in = resolved_atlas(profiles, atlas)
+    best = _with_ontology(best, named_in, merge=config.merge_synonyms)
     _log(best, of_cells.value_counts())
     table: pd.DataFrame = best.loc[of_cells].reset_index()
     table.insert(0, "barcode", mdata.obs_names.astype(str))
     return table
 
 
-def label_by_source(
-    clustered: md.MuData,
-    rna_clusters: pd.DataFrame,
+def label_samples(
+    cells: Sequence[Path | str],
+    rna_clusters: Sequence[Path | str],
     profiles: pd.DataFrame,
-    atlas: str | None,
+    atlases: Sequence[str | None],
     config: LabelConfig,
-) -> dict[str, pd.DataFrame]:
-    """Return a LABELS table from either clustering: `disco_wnn` and `disco_rna`."""
-    logger.info("clusters over both modalities (disco_wnn)")
-    wnn = label_clusters(clustered, profiles, atlas, config)
-    logger.info("clusters of RNA alone (disco_rna)")
-    rna = label_clusters(clustered, profiles, atlas, config, clusters=rna_clusters)
-    return {"disco_wnn": wnn, "disco_rna": rna}
+) -> pd.DataFrame:
+    """Return a LABELS table of the cells of h5mu files, sample after sample.
+
+    Each has an atlas and, where clusters of the RNA alone are labelled, a CLUSTERS file in
+    `rna_clusters`; without any, the clusters are those that came with the cells.
+    """
+    tables = []
+    own = () if rna_clusters else ("cluster",)
+    for i, path in enumerate(cells):
+        clusters = CLUSTERS.read(rna_clusters[i]) if rna_clusters else None
+        logger.info("%s: clusters %s", path, "of the RNA alone" if rna_clusters else "of its own")
+        mdata = read_multiome(path, needs_obs=own)
+        tables.append(label_clusters(mdata, profiles, atlases[i], config, clusters=clusters))
+    return pd.concat(tables, ignore_index=True)
 
 
 def shared_symbols(reference: pd.DataFrame, names: pd.Index, config: LabelConfig) -> list[str]:
@@ -92,6 +104,12 @@ def shared_symbols(reference: pd.DataFrame, names: pd.Index, config: LabelConfig
             " gene panel needs a lower labels.min_shared_genes."
         )
         raise DataError(message)
+    if len(shared) <= FEW_SHARED_GENES:
+        logger.warning(
+            "only %d of the %d genes of the sample are among the %d of the profiles; with %d or"
+            " fewer CELLiD warns that types may be wrong",
+            *(len(shared), len(names), len(reference), FEW_SHARED_GENES),
+        )
     used = min(len(shared), config.n_genes)
     logger.info("%d genes shared with the profiles, the %d most variable used", len(shared), used)
     return list(shared)

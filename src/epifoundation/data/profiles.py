@@ -76,12 +76,10 @@ def profiles_of(profiles: pd.DataFrame, atlas: str | None) -> pd.DataFrame:
 
     Where no profile names an atlas, all are used whatever `atlas` is.
     """
-    atlases = atlases_of(profiles.columns)
+    atlases, atlas = atlases_of(profiles.columns), resolved_atlas(profiles, atlas)
     if not atlases:
         logger.info("the profiles name no atlas: all %d are used", profiles.shape[1])
         return profiles.rename(columns=str).sort_index(axis=1)
-    if atlas is None and len(atlases) == 1:
-        atlas = atlases[0]
     parts = [str(name).rpartition(ATLAS_MARK) for name in profiles]
     chosen = [i for i, (_, mark, of) in enumerate(parts) if mark and of == atlas]
     if not chosen:
@@ -94,6 +92,12 @@ def profiles_of(profiles: pd.DataFrame, atlas: str | None) -> pd.DataFrame:
     return (
         profiles.iloc[:, chosen].set_axis([parts[i][0] for i in chosen], axis=1).sort_index(axis=1)
     )
+
+
+def resolved_atlas(profiles: pd.DataFrame, atlas: str | None) -> str | None:
+    """Return the atlas asked for, else the only one that the profiles name."""
+    atlases = atlases_of(profiles.columns)
+    return atlases[0] if not atlas and len(atlases) == 1 else atlas or None
 
 
 def kind_of_names(names: Sequence[str]) -> str:

@@ -180,6 +180,15 @@ def test_given_types_get_their_ontology_id(tmp_path):
     assert joined.obs["cell_ontology_id"].tolist() == ["CL:0001054", ""]
 
 
+def test_given_types_are_meant_as_in_the_atlas_of_their_tissue(tmp_path):
+    samples = [
+        sample(name, cell_types=("Delta cell", "B cell"), tissue=name)
+        for name in ("pancreas", "stomach")
+    ]
+    ids = assembled(tmp_path, samples).obs["cell_ontology_id"]
+    assert ids.tolist() == ["CL:0000173", "CL:0000236", "CL:0002267", "CL:0000236"]
+
+
 def test_without_labels_all_cells_are_unlabelled(tmp_path):
     joined = assembled(tmp_path, [sample("s1")], source="none")
     assert set(joined.obs["cell_type"]) == {"unlabelled"}

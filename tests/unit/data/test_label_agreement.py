@@ -6,6 +6,7 @@ from scipy import sparse
 
 from epifoundation.contracts import AGREEMENT, CONFUSION
 from epifoundation.data.label_agreement import compare_sources, given_types, sources_of
+from epifoundation.errors import DataError
 from epifoundation.multiome import multiome, write_multiome
 
 CELLS = [f"s#{i}" for i in range(6)]
@@ -24,9 +25,8 @@ def types():
     others = labels("T cell", "NK cell", cells=["t#0", "t#1"])
     wnn = labels("B cell", "B cell", "NK cell", "B cell", "unassigned", "NK cell")
     rna = labels("B cell", "NK cell", "NK cell", "B cell", "B cell", "unassigned")
-    return sources_of(
-        given, ["ALLTissue", "Liver"], {"disco_wnn": [wnn, others], "disco_rna": [rna, others]}
-    )
+    tables = {"disco_wnn": pd.concat([wnn, others]), "disco_rna": pd.concat([rna, others])}
+    return sources_of(given, ["ALLTissue", "Liver"], tables, atlases=["blood", "liver_cell"])
 
 
 def test_agreement_by_hand(types):
@@ -63,6 +63,24 @@ def test_labels_without_a_common_cell_have_no_agreement_and_one_source_no_row(ty
     AGREEMENT.check(agreement, "agreement")
     CONFUSION.check(confusion, "confusion")
     assert agreement.empty
+
+
+def test_names_mean_what_the_atlas_of_their_sample_means():
+    given = [pd.Series("", index=["p"]), pd.Series("", index=["s"])]
+    tables = {"disco_wnn": labels("Delta cell", "Delta cell", cells=["p", "s"])}
+    found = sources_of(given, ["a", "a"], tables, atlases=["pancreas_cell", "stomach"])
+    assert found["disco_wnn"].tolist() == ["pancreatic D cell", "type D cell of stomach"]
+
+
+def test_labels_of_other_cells_are_an_error_and_of_some_a_warning(caplog):
+    given = [pd.Series("", index=CELLS)]
+    other = labels("B", "T", cells=["t#0", "t#1"])
+    message = r"disco_rna .*no cell in common: 2 barcodes \(e.g. t#0\) and 6 \(e.g. s#0\)"
+    with pytest.raises(DataError, match=message):
+        sources_of(given, ["a"], {"disco_rna": other}, atlases=[None])
+    some = labels("B", "T", "T", cells=["s#0", "s#1", "t#0"])
+    sources_of(given, ["a"], {"disco_rna": some}, atlases=[None])
+    assert "disco_rna: 2 barcodes of 3 and 6 are common" in caplog.text
 
 
 @pytest.mark.parametrize("labelled", [True, False])

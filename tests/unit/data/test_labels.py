@@ -5,16 +5,16 @@ import pytest
 from scipy import sparse
 
 from epifoundation.config import LabelConfig
-from epifoundation.contracts import LABELS
+from epifoundation.contracts import CLUSTERS, LABELS
 from epifoundation.data.labels import (
     UNASSIGNED,
     cluster_means,
-    label_by_source,
     label_clusters,
+    label_samples,
     shared_symbols,
 )
-from epifoundation.errors import DataError
-from epifoundation.multiome import multiome
+from epifoundation.errors import ContractError, DataError
+from epifoundation.multiome import multiome, write_multiome
 
 GENES = [f"G{i:02d}" for i in range(30)]
 
@@ -50,7 +50,8 @@ def clustered(profiles):
     rna = ad.AnnData(
         sparse.csr_matrix(rng.poisson(4 * rates)), obs=obs, var=pd.DataFrame(index=GENES)
     )
-    atac = ad.AnnData(sparse.csr_matrix(np.ones((40, 1), np.int32)), obs=obs)
+    peak = pd.DataFrame({"chrom": ["chr1"], "start": [0], "end": [5]}, index=["p"])
+    atac = ad.AnnData(sparse.csr_matrix(np.ones((40, 1), np.int32)), obs=obs, var=peak)
     return multiome(rna, atac, pd.DataFrame({"cluster": clusters}, index=cells))
 
 
@@ -94,12 +95,46 @@ def test_clusters_on_rna_alone_take_the_place_of_the_cells_own(clustered, profil
     assert table["cell_type"].tolist() == ["A cell", "B cell"] * 20
     with pytest.raises(DataError, match=r"3 of 40 cells are in none of the 2 clusters .*s#0; "):
         label_clusters(clustered, profiles, "blood", config(), clusters=clusters[1:-3])
-    both = label_by_source(clustered, clusters, profiles, "blood", config())
-    pd.testing.assert_frame_equal(both["disco_rna"], table)
-    assert both["disco_wnn"]["cluster"].tolist() == ["0", "1"] * 20
     del clustered.obs["cluster"]
     with pytest.raises(DataError, match="these cells have no clusters"):
         label_clusters(clustered, profiles, "blood", config())
+
+
+def test_files_of_samples_need_no_clusters_of_their_own_where_those_of_rna_are_given(
+    clustered, profiles, tmp_path
+):
+    clusters = pd.DataFrame({"barcode": clustered.obs_names, "cluster": ["x", "y"] * 20})
+    CLUSTERS.write(clusters, tmp_path / "rna.tsv")
+    write_multiome(clustered, tmp_path / "clustered.h5mu")
+    files = [tmp_path / "clustered.h5mu"] * 2
+    table = label_samples(files, [], profiles, ["blood", "kidney"], config())
+    assert table["cell_type"].tolist() == ["A cell", "B cell"] * 20 + ["A cell"] * 40
+    del clustered.obs["cluster"]
+    write_multiome(clustered, tmp_path / "cells.h5mu")
+    table = label_samples(
+        [tmp_path / "cells.h5mu"], [tmp_path / "rna.tsv"], profiles, ["blood"], config()
+    )
+    assert table["cluster"].tolist() == ["x", "y"] * 20
+    with pytest.raises(ContractError, match="obs lacks cluster"):
+        label_samples([tmp_path / "cells.h5mu"], [], profiles, ["blood"], config())
+
+
+def test_the_only_atlas_of_the_profiles_decides_what_a_name_means(clustered, profiles):
+    named = profiles.set_axis(["Delta cell", "B cell", "C cell"], axis=1).add_suffix("--stomach")
+    for atlas in (None, "stomach"):
+        table = label_clusters(clustered, named, atlas, config(merge_synonyms=True))
+        delta = table[table["cell_type"] == "type D cell of stomach"]
+        assert set(delta["cell_ontology_id"]) == {"CL:0002267"}
+
+
+def test_few_shared_genes_are_warned_of_as_cellid_does(profiles, caplog):
+    many = pd.DataFrame(index=[f"G{i}" for i in range(5001)], columns=["A"], data=0.0)
+    shared_symbols(many, many.index, config())
+    assert not caplog.records
+    shared_symbols(many, many.index[1:], config())
+    (warning,) = caplog.records
+    assert warning.levelname == "WARNING"
+    assert "only 5000 of the 5000 genes of the sample" in warning.getMessage()
 
 
 def test_types_that_tie_go_by_name_and_are_warned_of(clustered, profiles, caplog):
