@@ -13,7 +13,6 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from epifoundation.contracts import AGREEMENT, CONFUSION, LABELS, NO_TYPE, Table
 from epifoundation.data.cell_ontology import merged_names
 from epifoundation.errors import DataError
-from epifoundation.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +94,7 @@ def _check_common(source: str, labelled: pd.Index, cells: pd.Index) -> None:
         message = (
             f"the labels of {source} and the other source have no cell in common: {len(labelled):,}"
             f" barcodes (e.g. {labelled[0] if len(labelled) else 'none'}) and {len(cells):,} (e.g."
-            f" {cells[0] if len(cells) else 'none'}). Compare labels of the same cells, named alike."
+            f" {cells[0] if len(cells) else 'none'}). Compare labels of the same cells."
         )
         raise DataError(message)
     if n_common < len(cells) or n_common < len(labelled):
