@@ -28,6 +28,8 @@ from epifoundation.files import with_progress
 logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 8 * 2**20
+FEW_CHROMOSOMES = 16  # first seen in one chunk; more, as of scaffolds, are looked for together
+NAME = re.compile(rb"^[^#\t\r\n][^\t\r\n]*(?=\t)", re.MULTILINE)
 
 Fragments = Path | str | Sequence[Path | str]
 
@@ -194,10 +196,12 @@ class _Reader:
             part = parse_lines(text, begin, n_fields, *tables)
             parts.append(part)
             assert part.end_byte > begin or part.unknown not in (None, *self._chromosomes)
-            if part.unknown is not None:
-                self._chromosomes += (part.unknown,)
-                self._chromosome_table = name_table(self._chromosomes)
             begin = part.end_byte
+            if part.unknown is not None:
+                many = len(parts) > FEW_CHROMOSOMES
+                names = _first_columns(block, begin) if many else (part.unknown,)
+                self._chromosomes = tuple(dict.fromkeys((*self._chromosomes, *names)))
+                self._chromosome_table = name_table(self._chromosomes)
             n_more += part.n_lines
         n_bad = sum(part.n_bad for part in parts)
         if n_bad:
@@ -212,6 +216,12 @@ class _Reader:
             for name, part_of_one in chunk.by_chromosome():
                 self._within.add(path, name, part_of_one.start, part_of_one.end)
         return chunk, n_more
+
+
+def _first_columns(block: bytes, begin: int) -> list[str]:
+    """Return the distinct names in the first column from byte `begin` on, those that are text."""
+    found = (name.decode(errors="ignore") for name in dict.fromkeys(NAME.findall(block, begin)))
+    return [name for name in found if name]
 
 
 def _joined(parts: Sequence[Array]) -> Array:

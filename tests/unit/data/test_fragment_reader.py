@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epifoundation.data import gzipped
+from epifoundation.data import fragment_reader, gzipped
 from epifoundation.data.fragment_files import index_fragments
 from epifoundation.data.fragment_lines import name_table, parse_lines
 from epifoundation.data.fragment_reader import FragmentChunk, read_fragments
@@ -133,6 +133,20 @@ def test_lines_are_parsed_as_splitting_them_does(lines, barcodes):
     assert n_lines == len(lines)
     assert found == expected
     assert n_bad == split.count(None)
+
+
+def test_many_scaffolds_are_named_together(write, monkeypatch):
+    tables = []
+    monkeypatch.setattr(
+        fragment_reader, "name_table", lambda names: tables.append(1) or name_table(names)
+    )
+    names = [f"scaffold_{i % 7000}" for i in range(9000)]
+    text = "".join(f"{name}\t{i}\t{i + 9}\tA-1\n# x\n\n" for i, name in enumerate(names))
+    (chunk,) = read_fragments(write(text))
+    assert len(tables) < 30  # one for each name would take time by the square of their number
+    assert chunk.chromosomes == tuple(names[:7000])
+    assert [chunk.chromosomes[code] for code in chunk.chromosome] == names
+    assert chunk.start.tolist() == list(range(9000))
 
 
 @pytest.mark.parametrize("byte", [0xFF, 0x00, 0x0B])
