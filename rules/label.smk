@@ -16,7 +16,7 @@ LABELLED, COMPARED = (
 )
 
 
-LABELLING = (
+LABEL_CODE = (
     "contracts.py",
     "data/cell_ontology.py",
     "data/cell_ontology.tsv",
@@ -132,7 +132,7 @@ rule label:
         disco_atlas=lambda wildcards: sheet.one(
             wildcards.sample, wildcards.atlas
         ).disco_atlas,
-        code=code_of(*LABELLING),
+        code=code_of(*LABEL_CODE),
     script:
         "../workflow_scripts/label.py"
 
@@ -166,7 +166,7 @@ rule compare_labels:
         atlases=lambda wildcards: [
             row.disco_atlas for row in sheet.select(atlas=wildcards.atlas)
         ],
-        code=code_of(*LABELLING, "data/label_agreement.py"),
+        code=code_of(*LABEL_CODE, "data/label_agreement.py"),
     script:
         "../workflow_scripts/compare_labels.py"
 

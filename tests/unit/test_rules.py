@@ -114,3 +114,17 @@ def test_rules_list_the_modules_that_their_scripts_import(rules):
     for name in (*data_rules, "share_peaks", "call_peaks"):
         _, used, listed = rules[name]
         assert used - files_only <= listed, name
+
+
+def test_rules_list_the_tables_that_their_modules_read(rules):
+    tables = {path.name for path in (PACKAGE / "data").glob("*.tsv")}
+    assert tables
+    lacking = set()
+    for name, (_, used, listed) in rules.items():
+        for module in used | {module for module in listed if module.startswith("data/")}:
+            if module.endswith(".py"):
+                named = set(re.findall(r"\w+\.tsv", (PACKAGE / module).read_text())) & tables
+                lacking |= {(name, f"data/{table}") for table in named} - {
+                    (name, each) for each in listed
+                }
+    assert not lacking
