@@ -4,6 +4,7 @@ Each cell learns how far to trust either modality: the one whose neighbours pred
 profile better than the other modality's neighbours do counts for more.
 """
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from epifoundation.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -78,7 +81,13 @@ def weighted_neighbors(
         if not small_samples or n_cells < MIN_CELLS:
             what = f"{neighbor_range} candidates per modality that WNN needs"
             raise DataError(_too_few(n_cells, what))
+        asked = neighbor_range
         neighbor_range = n_cells - 1
+        logger.warning(
+            "%d cells: %d candidates per modality instead of %d (small_samples), which departs"
+            " from Seurat; of these %d can be neighbours, %d were asked for",
+            *(n_cells, neighbor_range, asked, neighbor_range - 1, n_neighbors),
+        )
     n_neighbors = min(n_neighbors, neighbor_range - 1)
     one, two = (_modality(e, n_neighbors, neighbor_range) for e in embeddings)
     scores = np.column_stack([_score(one, two), _score(two, one)])
@@ -108,7 +117,13 @@ def nearest_graph(
     if n_cells < n_neighbors:
         if not small_samples or n_cells < MIN_CELLS:
             raise DataError(_too_few(n_cells, f"{n_neighbors} neighbours that a cell needs"))
+        asked = n_neighbors
         n_neighbors = max(2, n_cells // 2)
+        logger.warning(
+            "%d cells: lists of %d nearest cells instead of %d (small_samples), which departs from"
+            " Seurat",
+            *(n_cells, n_neighbors, asked),
+        )
     [(lists, _)] = nearest_lists(embedding, n_neighbors)
     return _pruned(shared_neighbors(lists))
 

@@ -1,4 +1,4 @@
-"""Principal components of more cells than memory holds, exact, in two readings."""
+"""Principal components of more cells than memory holds, exact, in three readings."""
 
 from collections.abc import Callable, Iterator
 

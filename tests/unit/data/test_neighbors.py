@@ -3,6 +3,7 @@ import pytest
 
 from epifoundation.data.neighbors import (
     WeightedNeighbors,
+    nearest_graph,
     nearest_lists,
     shared_neighbors,
     weighted_neighbors,
@@ -71,9 +72,20 @@ def test_duplicated_cells_are_no_trouble():
     assert np.isfinite(found.distances).all()
 
 
-def test_fewer_cells_than_candidates_is_an_error_with_a_way_out():
+def test_fewer_cells_than_candidates_is_an_error_with_a_way_out(caplog):
     _, views = two_views(n_cells=60)
     with pytest.raises(DataError, match=r"60 cells are fewer than the 200 .*small_samples: true"):
         weighted_neighbors(views, n_neighbors=20, neighbor_range=200)
     found = weighted_neighbors(views, n_neighbors=20, neighbor_range=200, small_samples=True)
     assert found.neighbors.shape == (60, 20)
+    (warning,) = caplog.records
+    assert "60 cells: 59 candidates per modality instead of 200" in warning.getMessage()
+    assert "departs from Seurat" in warning.getMessage()
+
+
+def test_shorter_lists_of_few_cells_are_warned_of(caplog):
+    rows = np.random.default_rng(0).standard_normal((16, 5))
+    nearest_graph(rows, n_neighbors=16)
+    assert not caplog.records
+    nearest_graph(rows, n_neighbors=20, small_samples=True)
+    assert "16 cells: lists of 8 nearest cells instead of 20" in caplog.text
