@@ -104,6 +104,8 @@ def check_multiome(joined: md.MuData, where: str, *, needs_obs: tuple[str, ...] 
         counts = counts_of(part)
         if not sparse.issparse(counts):
             problems.append(f"{name} counts are a {type(counts).__name__}, expected sparse")
+        elif n_unknown := int((~np.isfinite(counts.data)).sum()):
+            problems.append(f"{n_unknown:,} {name} counts are NaN or infinite")
         elif counts.nnz and not np.array_equal(counts.data, np.floor(counts.data)):
             problems.append(f"{name} counts hold fractions (normalised already?)")
         elif counts.nnz and counts.data.min() < 0:

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from epifoundation.cli import build_parser, main
-from epifoundation.cli.arguments import OutputFile
+from epifoundation.cli.arguments import OutputFile, lines_of
+from epifoundation.errors import DataError
 
 FRAGMENTS = "chr1\t100\t180\tA-1\t1\nchr1\t150\t400\tA-1\t2\nchr1\t900\t1000\tB-1\t1\n"
 
@@ -131,3 +132,37 @@ def test_a_wrong_key_lists_those_that_are_there(embedded, capsys):
     assert code == 2
     assert "has no obsm['X_pca'] (found: X_lsi)" in capsys.readouterr().err
     assert not output.exists()
+
+
+@pytest.mark.parametrize("text", ["barcode\nB-1\nA-1\n", "\ufeffB-1\nA-1\n", '"B-1"\r\n"A-1"\r\n'])
+def test_lists_of_barcodes_may_have_a_header_a_mark_or_quotes(files, text):
+    (files / "b.txt").write_bytes(text.encode())
+    assert lines_of(files / "b.txt") == ["B-1", "A-1"]
+
+
+@pytest.mark.parametrize("first", ["B-1,T cell", "B-1\tT", "barcode,is_cell"])
+def test_tables_are_no_lists_of_barcodes(files, first):
+    (files / "b.txt").write_text(f"{first}\nA-1\n")
+    with pytest.raises(DataError, match=r"1 of its 2 lines hold more than a barcode \(first: ."):
+        lines_of(files / "b.txt")
+
+
+@pytest.mark.parametrize(
+    ("barcode", "fragment", "advice"),
+    [("A", "A-1", "end in -1: add it"), ("A-1", "A", "have no -1 at the end: take it off")],
+)
+def test_a_missing_suffix_is_named(files, capsys, barcode, fragment, advice):
+    (files / "f.tsv").write_text(f"chr1\t1\t9\t{fragment}\t1\n")
+    (files / "b.txt").write_text(barcode)
+    arguments = ["--fragments", files / "f.tsv", "--peaks", files / "p.bed"]
+    arguments += ["--barcodes", files / "b.txt", "--output", files / "m.h5ad"]
+    assert main(["count", *map(str, arguments)]) == 2
+    assert advice in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_first_line_is_shown_as_it_is_escaped_once(files, capsys):
+    (files / "f.tsv").write_text("chr1\tx\t9\tA-1\n")
+    arguments = ["--fragments", files / "f.tsv", "--peaks", files / "p.bed"]
+    arguments += ["--barcodes", files / "b.txt", "--output", files / "m.h5ad"]
+    assert main(["count", *map(str, arguments)]) == 2
+    assert r"its first line is 'chr1\tx\t9\tA-1'" in capsys.readouterr().err

@@ -60,6 +60,10 @@ def test_other_files_are_named_for_what_they_are(cells, tmp_path):
     ("change", "message"),
     [
         (lambda c: c["rna"].X.data.__imul__(-1), "rna counts hold negative numbers (first: -3)"),
+        (
+            lambda c: setattr(c["rna"], "X", c["rna"].X * np.inf),
+            "3 rna counts are NaN or infinite",
+        ),
         (lambda c: c["atac"].var.pop("end"), "atac var lacks end"),
         (lambda c: c.mod.update(rna=c["rna"][:, []].copy()), "rna holds 2 cells × 0 genes"),
         (

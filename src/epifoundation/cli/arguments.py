@@ -2,6 +2,8 @@
 
 import argparse
 import gzip
+import logging
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,6 +18,9 @@ from epifoundation.config import Section
 from epifoundation.data.gzipped import open_bytes
 from epifoundation.errors import ConfigError, DataError
 
+logger = logging.getLogger(__name__)
+
+HEADERS = ("barcode", "barcodes", "cell", "cells", "cell_id", "cb")
 Arguments = argparse.Namespace
 SomeSection = TypeVar("SomeSection", bound=Section)
 
@@ -94,11 +99,21 @@ def lines_of(path: Path) -> list[str]:
     """Return the barcodes of a text file, gzipped or not, of which none may repeat."""
     try:
         with open_bytes(path) as handle:
-            text = handle.read().decode()
+            text = handle.read().decode("utf-8-sig")
     except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
         message = f"{path} is not a list of barcodes ({error}). Give one barcode a line."
         raise DataError(message) from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip().strip("\"'") for line in text.splitlines() if line.strip()]
+    if lines and lines[0].lower() in HEADERS:
+        logger.info("%s: its first line, %s, is taken as the name of the column", path, lines[0])
+        del lines[0]
+    tables = [line for line in lines if re.search(r"[\s,;]", line)]
+    if tables:
+        message = (
+            f"{path}: {len(tables):,} of its {len(lines):,} lines hold more than a barcode (first:"
+            f" {tables[0][:80]!r}). Give one barcode a line, such as the first column of a table."
+        )
+        raise DataError(message)
     if not lines:
         message = f"{path} holds no barcode. Give one barcode a line."
         raise DataError(message)

@@ -1,6 +1,7 @@
 """What is said of fragment files that cannot be used, or that are not what was meant."""
 
 import logging
+import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -17,6 +18,7 @@ from epifoundation.files import file_hash
 logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
+SUFFIX = re.compile(r"-\d+$")  # of a barcode: its GEM well
 COLUMNS = ("chrom", "start", "end", "barcode")
 OTHER_KINDS = {  # by how their text begins
     b"BAM\x01": "a BAM file: make fragments of it first, e.g. by the workflow's open aligner",
@@ -67,10 +69,15 @@ def barcodes_missing(
     where: Path | str, barcodes: Sequence[str], n_fragments: int, example: str
 ) -> str:
     """Return what is said of fragments of which none has one of the barcodes."""
+    asked, found = (SUFFIX.search(name) for name in (barcodes[0], example))
+    advice = "Are the barcodes of the same sample, translated to GEX and with the same suffix?"
+    if found and not asked:
+        advice = f"The file's end in {found[0]}: add it to the list."
+    elif asked and not found:
+        advice = f"The file's have no {asked[0]} at the end: take it off the list."
     return (
         f"{where}: none of the {len(barcodes):,} barcodes asked for is in its {n_fragments:,}"
-        f" fragments (asked for {barcodes[0]}, the file has {example}). Are the barcodes of the"
-        " same sample, translated to GEX and with the same suffix?"
+        f" fragments (asked for {barcodes[0]}, the file has {example}). {advice}"
     )
 
 
@@ -80,7 +87,7 @@ def count_fields(line: bytes, path: Path) -> int:
     if len(fields) >= len(COLUMNS) and fields[1].isdigit() and fields[2].isdigit():
         return len(fields)
     kind = next((kind for magic, kind in OTHER_KINDS.items() if line.startswith(magic)), None)
-    shown = b"\\t".join(fields)[:80].decode(errors="backslashreplace")
+    shown = line.rstrip(b"\r\n")[:80].decode(errors="replace")
     expected = (
         ". Expected chrom, start, end, barcode separated by tabs, start and end as whole numbers;"
         f" its first line is {shown!r}"

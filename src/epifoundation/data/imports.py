@@ -240,10 +240,14 @@ def _integer_counts(loaded: ad.AnnData, path: Path | str) -> sparse.csr_matrix:
     places = {'layers["counts"]': loaded.layers.get("counts"), "X": loaded.X}
     if loaded.raw is not None and loaded.raw.shape == loaded.shape:
         places["raw.X"] = loaded.raw.X
+    n_unknown = 0
     for name, values in places.items():
         if values is None:
             continue
         matrix = sparse.csr_matrix(values)
+        n_unknown += (n_bad := int((~np.isfinite(matrix.data)).sum()))
+        if n_bad:
+            continue
         if np.array_equal(matrix.data, np.floor(matrix.data)) and matrix.data.min(initial=0) >= 0:
             logger.info("%s: counts from %s", path, name)
             counts = matrix.astype(np.int32)
@@ -254,9 +258,10 @@ def _integer_counts(loaded: ad.AnnData, path: Path | str) -> sparse.csr_matrix:
                 message = f"{path}: all of {n_cells:,} × {n_features:,} counts are 0. Remake it."
                 raise DataError(message)
             return counts
+    why = f"{n_unknown:,} values are NaN or infinite" if n_unknown else "normalised already?"
     message = (
-        f'{path} holds no integer counts in layers["counts"], X or raw.X (normalised already?).'
-        " Give the raw counts."
+        f'{path} holds no integer counts in layers["counts"], X or raw.X ({why}). Give the raw'
+        " counts."
     )
     raise DataError(message)
 

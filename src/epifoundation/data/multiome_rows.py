@@ -87,6 +87,9 @@ class MultiomeRows:
             counts.sum_duplicates()
             counts.eliminate_zeros()
             values = counts.data
+            if n_unknown := int((~np.isfinite(values)).sum()):
+                message = f"{self.name}: {n_unknown:,} {modality} counts are NaN or infinite"
+                raise ContractError(message)
             if not np.array_equal(values, np.floor(values)) or values.min(initial=0) < 0:
                 message = f"{self.name}: {modality} counts hold fractions or are negative"
                 raise ContractError(message)
