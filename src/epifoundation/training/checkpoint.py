@@ -6,7 +6,7 @@ import logging
 import shutil
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from epifoundation.training.distributed import World, split_like, whole_tensor
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "state.json"
+ASIDE = "aside"  # where checkpoints of other data or settings lie, until the model is saved
 WEIGHT_FILES = ("network.safetensors", "best.safetensors", "optimizer.safetensors")
 Weights = dict[str, Tensor]
 
@@ -63,6 +64,7 @@ class Checkpointer:
     asked_to_stop: threading.Event = field(default_factory=threading.Event)
     saved_at: float = field(default_factory=time.monotonic)
     kept: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
 
     def after_update(self, state: TrainState) -> None:
         """Save when it is time to; once one process is asked to stop, save and end the program.
@@ -99,6 +101,7 @@ class Checkpointer:
             return
         target = self.folder / f"step-{state.step:09d}"
         try:
+            self._set_aside()
             with whole(target) as partial:
                 partial.mkdir()
                 for name, tensors in zip(
@@ -122,15 +125,16 @@ class Checkpointer:
         """Load the run into network and optimiser; a fresh state where there is none.
 
         A damaged checkpoint, or one of other data or settings, is named in the log, and the one
-        before it is tried.
+        before it is tried. Those of other data or settings are set aside at the next `save`.
         """
-        folders = [] if self.folder is None else sorted(self.folder.glob("step-*"), reverse=True)
-        for folder in folders:
+        found = [] if self.folder is None else sorted(self.folder.glob("step-*"), reverse=True)
+        self.others = [folder for folder in found if self._is_of_another_run(folder)]
+        for folder in self.others:
+            logger.info("%s is of other data or settings; not continued", folder)
+        own = [folder for folder in found if folder not in self.others]
+        for folder in own:
             try:
                 told = self._checked(folder)
-                if told is None:
-                    logger.info("%s is of other data or settings; not continued", folder)
-                    continue
                 weights, best, moments = (load_file(folder / name) for name in WEIGHT_FILES)
             except (OSError, ValueError, KeyError, SafetensorError) as error:
                 logger.warning("%s is damaged (%s); looking for one before it", folder, error)
@@ -138,26 +142,51 @@ class Checkpointer:
             put_weights(self.network, weights)
             _set_moments(self.network, self.optimizer, moments)
             state = TrainState(**told, best_weights=best)
-            self.kept = [path for path in sorted(folders) if path <= folder]
+            self.kept = [path for path in sorted(own) if path <= folder]
             logger.info("%s: going on at epoch %d, update %d", folder, state.epoch, state.update)
             return state
-        if folders:
+        if found:
             logger.info("no checkpoint in %s can be continued; training anew", self.folder)
         return TrainState()
 
-    def _checked(self, folder: Path) -> dict[str, Any] | None:
-        document = json.loads((folder / STATE_FILE).read_text())
-        told: dict[str, Any] = document["state"]
-        if _digest(told) != document["digest"]:
-            message = f"{STATE_FILE} is not what was written"
-            raise ValueError(message)
-        if told.pop("fingerprint") != self.fingerprint:
-            return None
+    def _is_of_another_run(self, folder: Path) -> bool:
+        try:
+            return bool(_told(folder)["fingerprint"] != self.fingerprint)
+        except (OSError, ValueError, KeyError, TypeError):  # damaged
+            return False
+
+    def _checked(self, folder: Path) -> dict[str, Any]:
+        """Return the fields of the state, after a look at all files; what is wrong is raised."""
+        told = _told(folder)
+        del told["fingerprint"]
         for name, expected in told.pop("hashes").items():
             if file_hash(folder / name) != expected:
                 message = f"{name} is not what was written"
                 raise ValueError(message)
+        differing = told.keys() ^ {one.name for one in fields(TrainState)} ^ {"best_weights"}
+        if differing:
+            message = f"{STATE_FILE} has other fields: {', '.join(sorted(differing))}"
+            raise ValueError(message)
         return told
+
+    def _set_aside(self) -> None:
+        """Move checkpoints of other data or settings away, in place of those moved before."""
+        assert self.folder is not None
+        if not self.others:
+            return
+        aside = self.folder / ASIDE
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        for path in self.others:
+            path.rename(aside / path.name)
+        logger.warning(
+            "checkpoints: %d of other data or settings set aside in %s until this run ends; to go"
+            " on with them, restore those settings and move them back to %s",
+            len(self.others),
+            aside,
+            self.folder,
+        )
+        self.others = []
 
     def _tidy(self) -> None:
         """Delete what is not among the latest checkpoints of this run."""
@@ -169,13 +198,22 @@ class Checkpointer:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def _told(folder: Path) -> dict[str, Any]:
+    document = json.loads((folder / STATE_FILE).read_text())
+    told: dict[str, Any] = document["state"]
+    if _digest(told) != document["digest"]:
+        message = f"{STATE_FILE} is not what was written"
+        raise ValueError(message)
+    return told
+
+
 def _digest(told: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def forget(folder: Path | str) -> None:
     """Delete the checkpoints of a run whose model has been saved; its metrics stay."""
-    for path in Path(folder).glob("step-*"):
+    for path in (*Path(folder).glob("step-*"), Path(folder, ASIDE)):
         shutil.rmtree(path, ignore_errors=True)
 
 

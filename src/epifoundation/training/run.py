@@ -4,9 +4,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+import epifoundation
 from epifoundation.config import ExecutionConfig, TrainConfig
 from epifoundation.model.network import EpiFoundation
 from epifoundation.training.dataset import CellDataset
@@ -43,16 +47,48 @@ class Run:
     def fingerprint(self) -> str:
         """Digest of all that decides the result; a checkpoint with another one is not continued.
 
-        The devices are not part of it: a run may go on with another number of them.
+        The devices are not part of it: a run may go on with another number of them. Nor are the
+        tokens of the cells, which are dear to read: their number in each cell stands for them.
         """
+        tensors = (*self.network.named_parameters(), *self.network.named_buffers())
         told = [
+            epifoundation.__version__,
             self.config.model_dump(mode="json"),
             self.network.config.model_dump(mode="json"),
-            [list(parameter.shape) for parameter in self.network.parameters()],
+            [(name, list(tensor.shape), tensor.requires_grad) for name, tensor in tensors],
             self.objective.__name__,
             self.seed,
-            self.training.store.vocabulary_hash,
         ]
         digest = hashlib.sha256(json.dumps(told).encode())
-        digest.update(self.training.rows.tobytes() + self.validation.rows.tobytes())
+        for _, tensor in tensors:
+            digest.update(_digest_of(tensor.detach().cpu().numpy()))
+        for cells in (self.training, self.validation):
+            digest.update(_digest_of_cells(cells))
         return digest.hexdigest()
+
+
+def _digest_of_cells(cells: CellDataset) -> bytes:
+    store = cells.store
+    told = [
+        store.vocabulary_hash,
+        len(store.peak_tokens),
+        len(store.gene_tokens),
+        cells.max_peaks,
+        cells.max_genes,
+        cells.seed,
+        store.cells["cell"].iloc[cells.rows].tolist(),
+    ]
+    digest = hashlib.sha256(json.dumps(told).encode())
+    for array in (cells.rows, store.peak_indptr, store.gene_indptr, cells.gene_values):
+        digest.update(_digest_of(array))
+    for ids in (cells.batch_ids, cells.cell_type_ids):
+        digest.update(_digest_of(None if ids is None else ids[cells.rows]))
+    return digest.digest()
+
+
+def _digest_of(array: NDArray[Any] | None) -> bytes:
+    if array is None:
+        return hashlib.sha256(b"none").digest()
+    digest = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
