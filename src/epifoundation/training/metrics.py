@@ -4,6 +4,8 @@ import json
 import logging
 import math
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,7 @@ class StepLog:
     tensorboard: bool
     sums: Sums = field(default_factory=dict)
     writer: Any = None
+    failed: bool = False
 
     def __post_init__(self) -> None:
         if self.folder is None:
@@ -116,19 +119,35 @@ class StepLog:
             self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step)
 
     def write(self, values: dict[str, float]) -> None:
-        """Add the line of a step."""
+        """Add the line of a step; where that fails it is told once, as training is worth more."""
         if self.folder is None:
             return
-        with (self.folder / STEPS_FILE).open("a") as handle:
-            handle.write(json.dumps(values) + "\n")
-        if self.writer is not None:
-            for name, value in values.items():
-                self.writer.add_scalar(name, value, values["step"])
+        with self._failure_told():
+            with (self.folder / STEPS_FILE).open("a") as handle:
+                handle.write(json.dumps(values) + "\n")
+            if self.writer is not None:
+                for name, value in values.items():
+                    self.writer.add_scalar(name, value, values["step"])
 
     def close(self) -> None:
         """Finish what TensorBoard reads."""
         if self.writer is not None:
-            self.writer.close()
+            with self._failure_told():
+                self.writer.close()
+
+    @contextmanager
+    def _failure_told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self.failed:
+                logger.error(
+                    "%s: metrics of steps cannot be written (%s). Training goes on, and they are"
+                    " lacking there.",
+                    self.folder,
+                    error.strerror or error,
+                )
+            self.failed = True
 
 
 def _step(line: str) -> float:

@@ -55,6 +55,41 @@ def test_lines_after_the_checkpoint_are_taken_out(tmp_path):
     assert steps == [{"step": 1}, {"step": 2}, {"step": 3, "loss": 0.5}]
 
 
+def test_a_full_disk_is_told_once_and_training_goes_on(run_of, tmp_path, monkeypatch, caplog):
+    begun = StepLog.__post_init__
+
+    def on_a_full_disk(self):
+        begun(self)
+        (self.folder / "steps.jsonl").unlink()
+        (self.folder / "steps.jsonl").symlink_to("/dev/full")
+
+    monkeypatch.setattr(StepLog, "__post_init__", on_a_full_disk)
+    assert len(train(run_of(folder=tmp_path / "run"))) == 2
+    told = [record.getMessage() for record in caplog.records if "metrics" in record.msg]
+    assert len(told) == 1
+    assert (
+        f"{tmp_path / 'run'}: metrics of steps cannot be written (No space left on device)"
+        in told[0]
+    )
+
+
+class FullBoard:
+    def add_scalar(self, *_):
+        raise OSError(28, "No space left on device")
+
+    close = add_scalar
+
+
+def test_a_full_disk_of_tensorboard_ends_nothing_either(tmp_path, caplog):
+    log = StepLog(tmp_path, 0, tensorboard=False)
+    log.writer = FullBoard()
+    log.write({"step": 1})
+    log.write({"step": 2})
+    log.close()
+    assert (tmp_path / "steps.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert caplog.text.count("No space left") == 1
+
+
 def test_a_line_every_so_many_updates(run_of, tmp_path):
     run = run_of(folder=tmp_path / "run", execution={"log_every_updates": 3})
     train(run)
