@@ -107,10 +107,21 @@ def test_the_six_criteria_by_command(files, rna):
     assert alternatives.loc["atac_reads", "n_cells_alternative"] == 1
 
 
+def test_where_no_cell_is_left_the_tables_say_why(files, rna, capsys):
+    assert run(files, "qc", "--limit", "min_atac_reads=5000", output="m.tsv", **JUDGED) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "no cell is left of 2 barcodes. min_atac_reads removes most" in error
+    assert len(BARCODE_METRICS.read(files / "m.tsv")) == 2
+    funnel = QC_FUNNEL.read(files / "f").set_index("criterion")
+    assert funnel.loc["min_atac_reads", "n_removed"] == 2
+    assert funnel.loc["kept", "n_barcodes"] == 0
+    assert len(QC_ALTERNATIVES.read(files / "a"))
+    assert not (files / "c.txt").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "changed", "message"),
     [
-        ([], {}, "no cell is left of 2 barcodes. min_atac_reads removes most"),
         (["--limit", "min_umis=3"], {}, "qc.min_umis: Extra inputs are not permitted"),
         (["--limit", "min_rna_umis"], {}, "'min_rna_umis' is not NAME=VALUE"),
         ([], {"barcodes": "other.txt"}, "rna.h5ad: 1 of the 2 barcodes of"),

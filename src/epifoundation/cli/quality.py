@@ -102,7 +102,7 @@ def _judge(args: Arguments) -> None:
     """Write contracts.BARCODE_METRICS, and what the six criteria make of them."""
     from epifoundation.config import QcConfig
     from epifoundation.contracts import BARCODE_METRICS, QC_ALTERNATIVES, QC_FUNNEL
-    from epifoundation.data.criteria import filter_cells, qc_alternatives
+    from epifoundation.data.criteria import judge_barcodes, no_cell_left, qc_alternatives
     from epifoundation.files import whole
 
     if not (args.rna and args.peaks):
@@ -114,15 +114,18 @@ def _judge(args: Arguments) -> None:
     chosen = {"nucleosome_lines": args.nucleosome_lines, "tss_enrichment": args.tss}
     settings = paper_section(QcConfig, "qc", **{**chosen, **_limits(args.limit)})
     metrics = _measured(args)
-    cells, funnel = filter_cells(metrics, settings, sample=str(args.rna))
+    cells, funnel = judge_barcodes(metrics, settings, sample=str(args.rna))
+    # Tables are written also where no cell is left: they say why.
     BARCODE_METRICS.write(metrics, args.output)
-    if args.cells:
-        with whole(args.cells) as partial:
-            partial.write_text("".join(f"{barcode}\n" for barcode in cells["barcode"]))
     if args.funnel:
         QC_FUNNEL.write(funnel, args.funnel)
     if args.alternatives:
         QC_ALTERNATIVES.write(qc_alternatives(metrics, settings), args.alternatives)
+    if cells.empty:
+        raise DataError(no_cell_left(metrics, settings, str(args.rna)))
+    if args.cells:
+        with whole(args.cells) as partial:
+            partial.write_text("".join(f"{barcode}\n" for barcode in cells["barcode"]))
 
 
 def _measured(args: Arguments) -> "pd.DataFrame":

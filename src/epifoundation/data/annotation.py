@@ -31,6 +31,7 @@ def read_genes(path: Path | str) -> pd.DataFrame:
         rows.group_by("gene_id", "chrom", maintain_order=True)
         .agg(
             pl.col("gene_name", "gene_type", "strand").first(),
+            pl.col("gene_type").fill_null("").ne("").any().alias("is_typed"),
             pl.col("start").min() - 1,
             pl.col("end").max(),
         )
@@ -53,6 +54,14 @@ def read_genes(path: Path | str) -> pd.DataFrame:
             "strand": genes["strand"].to_list(),
         }
     )
+    untyped = (table["gene_type"] == "").to_numpy()
+    if untyped.any() and not untyped.all():
+        logger.warning(
+            "%s: %s of %s genes have no type on their first line (first: %s; %s of them have one on"
+            " a later line), and so do not count as protein coding",
+            *(path, f"{untyped.sum():,}", f"{len(table):,}", table["gene_id"][untyped].iloc[0]),
+            f"{(untyped & genes['is_typed'].to_numpy()).sum():,}",
+        )
     n_coding = int((table["gene_type"] == PROTEIN_CODING).sum())
     logger.info("%s: %d genes, %d of them protein coding", path, len(table), n_coding)
     return table

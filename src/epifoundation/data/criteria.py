@@ -50,6 +50,16 @@ class Criterion:
 def filter_cells(
     metrics: pd.DataFrame, qc: QcConfig | None, *, sample: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what `judge_barcodes` does; DataError if no barcode passes."""
+    cells, funnel = judge_barcodes(metrics, qc, sample=sample)
+    if cells.empty:
+        raise DataError(no_cell_left(metrics, qc, sample))
+    return cells, funnel
+
+
+def judge_barcodes(
+    metrics: pd.DataFrame, qc: QcConfig | None, *, sample: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows of `metrics` that pass every criterion, and contracts.QC_FUNNEL.
 
     Limits themselves fail, as does NaN. A criterion without a limit, or whose metric `metrics`
@@ -70,8 +80,6 @@ def filter_cells(
         if criterion.note:
             logger.warning("%s: %s %s", sample, criterion.name, criterion.note)
     n_kept = int(passed.sum())
-    if n_kept == 0:
-        raise DataError(_no_cell_left(metrics, criteria, sample))
     funnel.append(("kept", n_kept, len(metrics) - n_kept, ""))
     logger.info("%s: kept %d of %d barcodes (%s)", sample, n_kept, len(metrics), qc)
     table = pd.DataFrame(funnel, columns=["criterion", "n_barcodes", "n_removed", "note"])
@@ -166,8 +174,9 @@ def _passing(
     return passed
 
 
-def _no_cell_left(metrics: pd.DataFrame, criteria: list[Criterion], sample: str) -> str:
-    applied = [criterion for criterion in criteria if criterion.limit is not None]
+def no_cell_left(metrics: pd.DataFrame, qc: QcConfig | None, sample: str) -> str:
+    """Return what is said where no barcode passes: which criterion removes most, and medians."""
+    applied = [c for c in criteria_of(metrics, qc) if c.limit is not None]
     if not len(metrics) or not applied:
         return f"sample {sample}: there is no barcode to begin with. Check its RNA counts."
     removed = [int((~criterion.passing(metrics)).sum()) for criterion in applied]

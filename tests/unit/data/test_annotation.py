@@ -62,3 +62,15 @@ def test_an_annotation_without_coding_genes_is_refused(gtf):
     genes = read_genes(gtf)
     with pytest.raises(DataError, match=r"none of its 1 genes .*types found: lncRNA"):
         protein_coding(genes[genes["gene_type"] == "lncRNA"])
+
+
+def test_genes_that_lack_a_type_are_counted_where_others_have_one(gtf, caplog):
+    read_genes(gtf)
+    assert not caplog.records
+    lines = GTF.splitlines(keepends=True)
+    lines[1] = lines[1].replace(' gene_type "protein_coding";', "")
+    lines[4] = lines[4].replace(' gene_type "protein_coding";', "")
+    gtf.write_text("".join(lines))
+    assert read_genes(gtf)["gene_type"].tolist() == ["", "lncRNA", ""]
+    message = "2 of 3 genes have no type on their first line (first: E1; 1 of them have one on a"
+    assert message in caplog.text
