@@ -61,6 +61,43 @@ def test_one_more_sample_adds_its_branch_and_what_follows_the_peaks(snakemake, t
     assert run.jobs()["download"] == 46
 
 
+def planned(snakemake, *settings, target="all"):
+    run = snakemake(
+        *("-n", "--quiet", "rules", "--forceall", "--configfile", "config/demo.yaml"),
+        *("--config", *settings, "--", target),
+    )
+    assert run.code == 0, run.output[-3000:]
+    return run.jobs()
+
+
+def test_peaks_of_a_file_are_not_called(snakemake, tmp_path):
+    frozen = tmp_path / "peaks.bed"
+    frozen.write_text("chr1\t100\t600\n")
+    jobs = planned(snakemake, f"peaks={{frozen: {frozen}}}")
+    assert "call_peaks" not in jobs
+    assert jobs["take_peaks"] == 1
+    assert jobs["count"] == 9
+
+
+def test_calls_by_cluster_wait_for_the_clusters_of_the_rna(snakemake):
+    without_report = "miniatlas"
+    assert "cluster_rna" not in planned(snakemake, "peaks={calls: sample}", target=without_report)
+    jobs = planned(snakemake, "peaks={calls: cluster}", target=without_report)
+    assert jobs["call_peaks"] == 1
+    assert jobs["cluster_rna"] == 3  # of the samples that are pooled
+
+
+def test_labels_of_rna_clusters_do_not_wait_for_both_modalities(snakemake):
+    profiles = "profiles: results-demo/simulated/profiles.tsv"
+    jobs = planned(snakemake, f"labels={{source: disco_rna, {profiles}}}")
+    assert jobs["cluster_rna"] == jobs["label"] == 9
+    assert not {"cluster", "compare_labels"} & jobs.keys()
+    few = "cluster={small_samples: true}"  # WNN clusters any sample, so that the report compares
+    jobs = planned(snakemake, f"labels={{source: disco_rna, {profiles}}}", few)
+    assert jobs["cluster"] == jobs["label"] == 9
+    assert jobs["compare_labels"] == 1
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
