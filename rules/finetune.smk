@@ -6,7 +6,6 @@ PREDICTIONS = f"{R}/evaluation/{{atlas}}/{{dataset}}/{{protocol}}.seed{{seed}}"
 FINETUNED = "{dataset}/{variant}.{protocol}.seed{seed}"
 FINETUNE_CODE = (
     *MODEL_CODE,
-    "data/expression.py",
     "model/adapters.py",
     "training/finetune.py",
 )

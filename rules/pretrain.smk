@@ -7,9 +7,11 @@
 # A killed job goes on from <results>/training/<stage>/<run> (docs/decisions/0012).
 
 MODEL_CODE = (
-    "hub/directory.py",
+    "data/expression.py",
     "data/store.py",
     "data/vocabulary.py",
+    "hub/directory.py",
+    "hub/weights.py",
     "model/attention.py",
     "model/batch_norm.py",
     "model/losses.py",
@@ -19,9 +21,13 @@ MODEL_CODE = (
     "training/checkpoint.py",
     "training/dataset.py",
     "training/distributed.py",
+    "training/launch.py",
+    "training/loader.py",
     "training/loop.py",
+    "training/metrics.py",
     "training/objectives.py",
     "training/pretrain.py",
+    "training/run.py",
     "training/schedule.py",
 )
 
