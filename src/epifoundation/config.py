@@ -386,15 +386,15 @@ def load_config(raw: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         mistakes = [
             f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})"
-            + (_did_you_mean(e["loc"]) if e["type"] == "extra_forbidden" else "")
+            + (did_you_mean(Config, e["loc"]) if e["type"] == "extra_forbidden" else "")
             for e in error.errors()
         ]
         raise ConfigError("\n".join(["The configuration is not valid:", *mistakes])) from None
 
 
-def _did_you_mean(key: tuple[int | str, ...]) -> str:
+def did_you_mean(of: type[BaseModel], key: tuple[int | str, ...]) -> str:
     """Return a hint at the key of the same section, or the section, with a name like it."""
-    section: type[BaseModel] | None = Config
+    section: type[BaseModel] | None = of
     for name in key[:-1]:
         field = section.model_fields.get(str(name)) if section else None
         kinds = (field.annotation, *get_args(field.annotation)) if field else ()

@@ -123,6 +123,7 @@ def test_where_no_cell_is_left_the_tables_say_why(files, rna, capsys):
     ("options", "changed", "message"),
     [
         (["--limit", "min_umis=3"], {}, "qc.min_umis: Extra inputs are not permitted"),
+        (["--limit", "min_rna_umi=3"], {}, "(got '3'). Did you mean min_rna_umis?"),
         (["--limit", "min_rna_umis"], {}, "'min_rna_umis' is not NAME=VALUE"),
         ([], {"barcodes": "other.txt"}, "rna.h5ad: 1 of the 2 barcodes of"),
     ],

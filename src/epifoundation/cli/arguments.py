@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from epifoundation.config import Section
+from epifoundation.config import Section, did_you_mean
 from epifoundation.data.gzipped import open_bytes
 from epifoundation.errors import ConfigError, DataError
 
@@ -147,6 +147,7 @@ def checked(kind: type[SomeSection], section: str, values: Mapping[str, object])
         mistakes = [
             f"{'.'.join(map(str, (section, *e['loc'])))}: {e['msg']}"
             + (f" (got {e['input']!r})" if e["loc"] else "")
+            + (did_you_mean(kind, e["loc"]) if e["type"] == "extra_forbidden" else "")
             for e in error.errors()
         ]
         message = f"{'; '.join(mistakes)}. Change the option of that name, or leave it out."
