@@ -202,12 +202,12 @@ def _cells(
 
 def _given_ids(cells: pd.DataFrame) -> pd.Series:
     """Return the id of each cell's type; a name may mean another type in an atlas of its tissue."""
-    ids = pd.Series("", index=cells.index)
-    for tissue in cells["tissue"].astype(str).unique():
-        of_tissue = cells["tissue"].astype(str) == tissue
-        names = cells.loc[of_tissue, "cell_type"].astype(str)
-        ids[of_tissue] = ontology_ids(names.tolist(), tissue)
-    return ids
+    types, tissues = (cells[name].astype(str).to_numpy() for name in ("cell_type", "tissue"))
+    ids = np.full(len(cells), "", dtype=object)
+    for tissue in np.unique(tissues):
+        of_tissue = tissues == tissue
+        ids[of_tissue] = ontology_ids(types[of_tissue].tolist(), tissue)
+    return pd.Series(ids, index=cells.index)
 
 
 def _with_labels(sample: MultiomeRows, labels: pd.DataFrame) -> pd.DataFrame:

@@ -94,7 +94,7 @@ def _products(
     Each row is summed in the order of one thread, so that all digits stay. The matrix is held a
     second time, transposed, for the products from the left.
     """
-    if n_threads == 1 or not sparse.issparse(matrix):
+    if n_threads == 1 or isinstance(matrix, np.ndarray):
         yield matrix
         return
     ours, transposed = (_row_blocks(rows, n_threads) for rows in (matrix, matrix.T.tocsr()))
