@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -317,7 +318,9 @@ class ExecutionConfig(Section):
 class BenchmarkConfig(Section):
     """What is compared, where, and how often."""
 
-    seeds: list[int] = Field(min_length=1, description="Splits and trainings, one of each a seed.")
+    seeds: list[NonNegativeInt] = Field(
+        min_length=1, description="Splits and trainings, one of each a seed."
+    )
     protocols: list[Literal["paper"]] = Field(min_length=1, description="How cells are split.")
     integration: list[Literal["pca", "harmony", "liger", "scanvi", "random"]] = Field(
         description="Embedding baselines of Table 1."

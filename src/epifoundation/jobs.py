@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from epifoundation.errors import EpiFoundationError, told_by_system
 
@@ -11,9 +12,10 @@ from epifoundation.errors import EpiFoundationError, told_by_system
 @contextmanager
 def job(log: str) -> Iterator[None]:
     """Log this job to `log`; end it with one line for a user's error, a traceback for ours."""
+    Path(log).write_text("")
     logging.basicConfig(
         filename=log,
-        filemode="w",
+        filemode="a",  # processes that a job starts add to it
         force=True,
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

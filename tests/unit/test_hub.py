@@ -44,6 +44,19 @@ def test_round_trip(saved, tmp_path):
     assert not loaded.network.training
 
 
+def test_a_model_replaces_a_model_and_nothing_else(saved, tmp_path):
+    saved.save(tmp_path / "model")
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    saved.save(thesis)  # an empty folder
+    other = tmp_path / "work"
+    other.mkdir()
+    (other / "notes.txt").write_text("years")
+    with pytest.raises(ModelError, match="work exists and is no model directory"):
+        saved.save(other)
+    assert (other / "notes.txt").read_text() == "years"
+
+
 def test_files_of_the_directory(saved, tmp_path):
     files = {path.name for path in (tmp_path / "model").iterdir()}
     assert files >= {

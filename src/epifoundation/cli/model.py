@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from epifoundation.cli.arguments import Add, Arguments, OutputFile
+from epifoundation.cli.arguments import Add, Arguments, OutputFile, positive
 
 
 def add_commands(add: Add) -> None:
@@ -16,7 +16,9 @@ def add_commands(add: Add) -> None:
         help="folder with atac_, rna_, chr_, batch_ and cell_vocab.json and gene2chr.json",
     )
     one.add_argument(
-        "--heads", type=int, help="attention heads (default: of model_config.json there, else 8)"
+        "--heads",
+        type=positive,
+        help="attention heads (default: of model_config.json there, else 8)",
     )
     one.add_argument("--output", type=Path, required=True, help="model directory to write")
 

@@ -95,8 +95,9 @@ def pool_fragments(
 
     Without a cap they are only marked: duplicates must then be read from the files.
     Files may be sorted differently or not at all, but the first lines of the first of them set the
-    tag size. `threads` files are read at a time; the result does not depend on it. Refuses a file none of whose fragments is on a standard chromosome, or
-    with fragments beyond the ends of chromosomes, where `chrom_sizes` tell them.
+    tag size. `threads` files are read at a time; the result does not depend on it. Refuses a file
+    none of whose fragments is on a standard chromosome, or with fragments beyond the ends of
+    chromosomes, where `chrom_sizes` tell them.
     """
     check_files(fragments)
     starts, lock = StartCounts(cap or 1), Lock()

@@ -84,9 +84,15 @@ def import_authors(
 def _heads_beside(vocabularies: Path) -> int:
     path = vocabularies / SIZES_FILE
     found = _read_json(path).get("heads") if path.is_file() else None
-    heads = found if isinstance(found, int) and found > 0 else PAPER_HEADS
-    logger.info("%d attention heads (%s)", heads, path if found else "the paper's")
-    return heads
+    if isinstance(found, int) and found > 0:
+        logger.info("%d attention heads (%s)", found, path)
+        return found
+    logger.warning(
+        "%d attention heads, the paper's: the checkpoint does not say how many, and %s does not;"
+        " with another number embeddings are wrong. Name it with --heads.",
+        *(PAPER_HEADS, path),
+    )
+    return PAPER_HEADS
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
@@ -95,11 +101,11 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
         raise ModelError(message)
     try:
         found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, KeyError, IndexError, AttributeError, TypeError) as error:
         message = (
             f"{path} is no file of torch.save, or holds more than tensors and plain values, which"
             " could run code and is not read. Save its state dict alone:"
-            ' torch.save({"model": state_dict}, …) where you trust it.'
+            ' torch.save({"model": state_dict}, …) where you trust it; or download it again.'
         )
         raise ModelError(message) from error
     except (OSError, EOFError, RuntimeError, ValueError) as error:

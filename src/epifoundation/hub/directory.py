@@ -94,7 +94,14 @@ class FoundationModel:
         return embed_matrix(self, adata, **options)
 
     def save(self, directory: Path | str) -> None:
-        """Write the model directory, whole or not at all."""
+        """Write the model directory, whole or not at all; an older model there is replaced.
+
+        Raises ModelError where `directory` holds other things than a model.
+        """
+        folder = Path(directory)
+        if folder.exists() and not _may_be_replaced(folder):
+            message = f"{folder} exists and is no model directory. Name another, or empty it."
+            raise ModelError(message)
         config = {
             "schema_version": SCHEMA_VERSION,
             "package_version": __version__,
@@ -250,6 +257,10 @@ def _in_a_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
     return f"{type(error).__name__} {error}"
+
+
+def _may_be_replaced(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / CONFIG_FILE).is_file() or not any(folder.iterdir()))
 
 
 def _json(value: object) -> str:
