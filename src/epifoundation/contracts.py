@@ -35,7 +35,8 @@ class Table:
         try:
             table = self._read(path)
         except (OSError, EOFError, ValueError, zlib.error) as error:
-            if isinstance(error, OSError) and error.errno:  # missing, a folder, no rights
+            binary = Path(path).suffix == ".parquet"  # the token store says what is wrong with it
+            if binary or (isinstance(error, OSError) and error.errno):  # missing, or no rights
                 raise
             reason = str(error).strip().partition("\n")[0]
             message = (
