@@ -8,7 +8,7 @@ import threading
 import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError
@@ -73,14 +73,22 @@ class Checkpointer:
         """
         stop, due = self.world.sum([self.asked_to_stop.is_set(), self._is_due(state)])
         if stop:
-            self.save(state)
-            logger.info("asked to stop; the next run goes on from here")
-            raise SystemExit(0)
+            self._stop(state)
         if due:
             try:
                 self.save(state)
             except ModelError as error:
                 logger.error("%s Training goes on.", error)
+
+    def stop_if_asked(self, state: TrainState) -> None:
+        """Save and end the program once one process is asked to stop; every process must call."""
+        if self.world.sum([self.asked_to_stop.is_set()])[0]:
+            self._stop(state)
+
+    def _stop(self, state: TrainState) -> NoReturn:
+        self.save(state)
+        logger.info("asked to stop; the next run goes on from here")
+        raise SystemExit(0)
 
     def _is_due(self, state: TrainState) -> bool:
         minutes = (time.monotonic() - self.saved_at) / 60

@@ -98,19 +98,6 @@ def devices_of(execution: ExecutionConfig, n_devices: int) -> list[torch.device]
     return [torch.device("cuda", index) for index in range(n_devices)]
 
 
-def joined_world(execution: ExecutionConfig) -> World | None:
-    """Join the processes that torchrun (or a launcher like it) has started; None: there are none.
-
-    RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT say how.
-    """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1 or "RANK" not in os.environ:
-        return None
-    local_rank = int(os.environ.get("LOCAL_RANK", os.environ["RANK"]))
-    device = devices_of(execution, local_rank + 1)[local_rank]
-    return join("env://", int(os.environ["RANK"]), size, device)
-
-
 def join(address: str, rank: int, size: int, device: torch.device) -> World:
     """Meet the other processes at `address`."""
     if device.type == "cuda":

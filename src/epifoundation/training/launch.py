@@ -7,6 +7,7 @@ import os
 import pickle
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from epifoundation.errors import EpiFoundationError, ModelError
 from epifoundation.training.checkpoint import put_weights, weights_of
 from epifoundation.training.distributed import World, join
 from epifoundation.training.run import History, Run
-from epifoundation.training.signals import heard
+from epifoundation.training.signals import ASKING, heard
+
+logger = logging.getLogger(__name__)
 
 Task = Callable[[World, Run], History]
 RUN, MEETING, HISTORY, WEIGHTS, REFUSAL = "run", "meeting", "history", "weights", "refusal"
@@ -37,21 +40,29 @@ def spawn(task: Task, run: Run, devices: list[torch.device]) -> History:
         with (folder / RUN).open("wb") as handle:
             _Parcel(handle).dump((task, run))
         arguments = (folder, devices, torch.get_num_threads(), _log_file())
-        context = start_processes(  # type: ignore[no-untyped-call]
-            _work, arguments, nprocs=len(devices), join=False
-        )
-        assert context is not None
+        processes: list[int] = []
+        asked: list[int] = []
 
-        def hand_on(number: int) -> None:
-            for process in context.pids():
-                os.kill(process, number)
+        def ask(number: int) -> None:
+            asked.append(number)
+            hand_on(processes, number)
 
         try:
-            with heard(hand_on):
+            with heard(ask):
+                context = start_processes(  # type: ignore[no-untyped-call]
+                    _work, arguments, nprocs=len(devices), join=False
+                )
+                assert context is not None
+                processes += context.pids()
+                for number in asked:  # while they were started
+                    hand_on(processes, number)
                 while not context.join():
                     pass
         except ProcessExitedException as error:
             _refuse(folder)
+            if asked and error.signal_name in {asking.name for asking in ASKING}:
+                logger.info("asked to stop while the processes started; nothing new to save")
+                raise SystemExit(0) from error
             message = (
                 f"process {error.error_index} of {len(devices)} ended without a word"
                 f" ({error.signal_name or f'code {error.exit_code}'}); the last checkpoint is kept,"
@@ -65,6 +76,13 @@ def spawn(task: Task, run: Run, devices: list[torch.device]) -> History:
         put_weights(run.network.to("cpu"), load_file(folder / WEIGHTS))
         history: History = json.loads((folder / HISTORY).read_text())
         return history
+
+
+def hand_on(processes: list[int], number: int) -> None:
+    """Send a signal to each process that is still there."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
 
 
 def _work(

@@ -2,8 +2,9 @@
 
 import logging
 import math
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,6 @@ from epifoundation.training.distributed import (
     World,
     clip_gradients,
     devices_of,
-    joined_world,
     shard_tables,
 )
 from epifoundation.training.launch import spawn
@@ -73,9 +73,6 @@ def train(run: Run) -> History:
     SIGUSR1 it writes a checkpoint after the current update and ends the program with code 0.
     """
     check_cells(run)
-    world = joined_world(run.execution)
-    if world is not None:
-        return train_in(world, run)
     devices = devices_of(run.execution, run.execution.n_devices)
     if len(devices) > 1:
         return spawn(train_in, run, devices)
@@ -84,38 +81,54 @@ def train(run: Run) -> History:
 
 def train_in(world: World, run: Run) -> History:
     """Train as one process of `world`."""
-    fingerprint = run.fingerprint
-    network = _prepared(run, world)
-    groups = _parameter_groups(network)
-    optimizer = torch.optim.Adam(groups, run.config.learning_rate, fused=True)
-    checkpointer = Checkpointer(run.folder, fingerprint, network, optimizer, run.execution, world)
-    state = checkpointer.load()
-    log = StepLog(run.folder if world.is_first else None, state.step, run.execution.tensorboard)
-    _log_start(run, world)
-    started, epochs_before = time.monotonic(), state.epoch
-    asked = checkpointer.asked_to_stop
-    with heard(lambda _: asked.set()), torch.random.fork_rng(), memory_named(run):
-        while state.epoch < run.config.epochs:
-            if state.epoch - state.best_epoch > run.config.patience:
-                logger.info("no better validation for %d epochs: stopping", run.config.patience)
-                break
-            record = _train_epoch(run, world, state, optimizer, checkpointer, log)
-            seen = {f"validation_{key}": value for key, value in evaluate(run, world).items()}
-            check_validation(run, seen["validation_loss"], state.epoch)
-            state.history.append(record | seen)
-            log.write({"step": state.step, "epoch": record["epoch"], **seen})
-            if seen["validation_loss"] < state.best_loss:
-                state.best_loss, state.best_epoch = seen["validation_loss"], state.epoch
-                state.best_weights = weights_of(network)
-            state.epoch, state.update, state.sums = state.epoch + 1, 0, {}
-            seconds = time.monotonic() - started
-            done, left = state.epoch - epochs_before, run.config.epochs - epochs_before
-            told = _summary(state.history[-1])
-            logger.info("%s; %s", progress_line("epochs", done, left, seconds), told)
+    asked = threading.Event()
+    with heard(lambda _: asked.set()), memory_named(run):
+        fingerprint = run.fingerprint
+        network = _prepared(run, world)
+        groups = _parameter_groups(network)
+        optimizer = torch.optim.Adam(groups, run.config.learning_rate, fused=True)
+        checkpointer = Checkpointer(
+            run.folder, fingerprint, network, optimizer, run.execution, world, asked
+        )
+        state = checkpointer.load()
+        log = StepLog(run.folder if world.is_first else None, state.step, run.execution.tensorboard)
+        _log_start(run, world)
+        with torch.random.fork_rng():
+            _train_epochs(run, world, state, optimizer, checkpointer, log)
         checkpointer.save(state)  # until the model is saved
-    put_weights(network, state.best_weights)
+        put_weights(network, state.best_weights)
     log.close()
     return state.history
+
+
+def _train_epochs(
+    run: Run,
+    world: World,
+    state: TrainState,
+    optimizer: torch.optim.Optimizer,
+    checkpointer: Checkpointer,
+    log: StepLog,
+) -> None:
+    """Train from where `state` stands until the last epoch, or until it gets no better."""
+    started, epochs_before = time.monotonic(), state.epoch
+    while state.epoch < run.config.epochs:
+        if state.epoch - state.best_epoch > run.config.patience:
+            logger.info("no better validation for %d epochs: stopping", run.config.patience)
+            break
+        record = _train_epoch(run, world, state, optimizer, checkpointer, log)
+        found = evaluate(run, world, lambda: checkpointer.stop_if_asked(state))
+        seen = {f"validation_{key}": value for key, value in found.items()}
+        check_validation(run, seen["validation_loss"], state.epoch)
+        state.history.append(record | seen)
+        log.write({"step": state.step, "epoch": record["epoch"], **seen})
+        if seen["validation_loss"] < state.best_loss:
+            state.best_loss, state.best_epoch = seen["validation_loss"], state.epoch
+            state.best_weights = weights_of(run.network)
+        state.epoch, state.update, state.sums = state.epoch + 1, 0, {}
+        seconds = time.monotonic() - started
+        done, left = state.epoch - epochs_before, run.config.epochs - epochs_before
+        told = _summary(state.history[-1])
+        logger.info("%s; %s", progress_line("epochs", done, left, seconds), told)
 
 
 def finish(model: FoundationModel, history: History, **told: str) -> FoundationModel:
@@ -221,8 +234,13 @@ def update(
     return sums | {"examples": n_examples, "gradient_norm": norm}
 
 
-def evaluate(run: Run, world: World) -> dict[str, float]:
-    """Return the mean loss over the validation cells, and the share of right answers if any is."""
+def evaluate(
+    run: Run, world: World, between: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """Return the mean loss over the validation cells, and the share of right answers if any is.
+
+    `between` is called after each minibatch, by every process.
+    """
     run.network.eval()
     world.align(run.network.buffers())
     config, cells = run.config, run.validation
@@ -238,6 +256,7 @@ def evaluate(run: Run, world: World) -> dict[str, float]:
             total += weight * float(loss.total)
             n_correct += math.nan if loss.n_correct is None else weight * float(loss.n_correct)
             n_examples += weight * loss.count
+            between()
     total, n_correct, n_examples = world.sum([total, n_correct, n_examples])
     means = {"loss": total / max(n_examples, 1)}
     if not math.isnan(n_correct):
