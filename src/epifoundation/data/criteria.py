@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from epifoundation.config import QcConfig
+from epifoundation.contracts import QC_ALTERNATIVES
 from epifoundation.data.qc import NUCLEOSOME_COLUMNS, TSS_COLUMNS
 from epifoundation.errors import DataError
 
@@ -20,14 +21,7 @@ CHOICES = {
     "nucleosome_lines": (NUCLEOSOME_COLUMNS, ("max_nucleosome_signal",)),
     "tss_enrichment": (TSS_COLUMNS, ("min_tss_enrichment",)),
 }
-COUNTS = (
-    "n_cells_used",
-    "n_cells_alternative",
-    "n_cells_used_only",
-    "n_cells_alternative_only",
-    "n_barcodes_used_only",
-    "n_barcodes_alternative_only",
-)
+COUNTS = tuple(name for name in QC_ALTERNATIVES.dtypes if name.startswith("n_"))
 
 
 @dataclass(frozen=True)
@@ -160,7 +154,7 @@ def qc_alternatives(metrics: pd.DataFrame, qc: QcConfig | None) -> pd.DataFrame:
             n_barcodes_used_only=int((alone & ~alone_other).sum()),
             n_barcodes_alternative_only=int((alone_other & ~alone).sum()),
         )
-    table = pd.DataFrame(rows).reindex(columns=["setting", "used", "alternative", *COUNTS, "note"])
+    table = pd.DataFrame(rows).reindex(columns=list(QC_ALTERNATIVES.dtypes))
     return table.astype(dict.fromkeys(COUNTS, "Int64"))
 
 

@@ -17,6 +17,7 @@ LISI_NEIGHBORS = 90  # scib's k0
 
 Codes = npt.NDArray[np.int64]  # (n_cells,) category of each cell, 0 … n_categories - 1
 Floats = npt.NDArray[np.float64]
+Clusterings = dict[float, list[int]]  # by resolution, the cluster of each cell
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def neighbor_graph(embedding: npt.NDArray[np.floating]) -> NeighborGraph:
     )
 
 
-def leiden(graph: sparse.csr_matrix, resolutions: tuple[float, ...]) -> dict[float, list[int]]:
+def leiden(graph: sparse.csr_matrix, resolutions: tuple[float, ...]) -> Clusterings:
     """Return each cell's Leiden cluster at each resolution, as scanpy calls it."""
     edges = graph.tocoo()
     network = igraph.Graph(

@@ -13,6 +13,7 @@ from sklearn.metrics import normalized_mutual_info_score, silhouette_samples
 
 from epifoundation.errors import EvaluationError
 from epifoundation.evaluation.embedded import (
+    Clusterings,
     Floats,
     Labelled,
     few_for_lisi,
@@ -68,10 +69,11 @@ def integration_metrics(
     cells = Labelled(embedding, types, batch_codes, tuple(type_names))
     graph = neighbor_graph(embedding)
     silhouettes = type_silhouettes(cells)
+    clusters = {} if cells.n_types == 1 else leiden(graph.connectivities, RESOLUTIONS)
     near = lisi_neighbourhoods(cells, graph.connectivities)
     scores = {
         "iso": isolated_label_score(cells, silhouettes),
-        "nmi": best_clustering_nmi(cells, graph.connectivities),
+        "nmi": best_clustering_nmi(cells, clusters),
         "casw": type_silhouette(cells, silhouettes),
         "clisi": type_lisi(cells, near),
         "basw": batch_silhouette(cells),
@@ -79,7 +81,7 @@ def integration_metrics(
     }
     if variants:
         scores |= {
-            "nmi_resolution_1": clustering_nmi(cells, graph.connectivities),
+            "nmi_resolution_1": clustering_nmi(cells, clusters),
             "basw_text": overall_batch_silhouette(cells),
             "gc_text": neighbour_purity(cells, graph.distances),
             "bras": adapted_batch_silhouette(cells),
@@ -132,13 +134,13 @@ def isolated_label_score(cells: Labelled, silhouettes: Floats | None) -> Score:
     return Score(float(np.mean(means)), f"isolated types (cells): {', '.join(named)}")
 
 
-def best_clustering_nmi(cells: Labelled, graph: sparse.csr_matrix) -> Score:
-    """Return the best NMI of types with Leiden clusters over ten resolutions."""
+def best_clustering_nmi(cells: Labelled, clusters: Clusterings) -> Score:
+    """Return the best NMI of types with Leiden clusters over the resolutions given."""
     if cells.n_types == 1:
         return Score.undefined("one cell type only")
     scores = {
-        resolution: float(normalized_mutual_info_score(clusters, cells.types))
-        for resolution, clusters in leiden(graph, RESOLUTIONS).items()
+        resolution: float(normalized_mutual_info_score(members, cells.types))
+        for resolution, members in clusters.items()
     }
     best = max(scores, key=lambda resolution: scores[resolution])
     return Score(scores[best], f"resolution {best} chosen by the labels")

@@ -12,11 +12,11 @@ from sklearn.metrics import normalized_mutual_info_score, silhouette_score
 from sklearn.preprocessing import normalize
 
 from epifoundation.evaluation.embedded import (
+    Clusterings,
     Codes,
     Floats,
     Labelled,
     few_for_lisi,
-    leiden,
     lisi_note,
     mean_within_types,
 )
@@ -26,12 +26,11 @@ from epifoundation.evaluation.score import Score
 VARIANT_METRICS = ("nmi_resolution_1", "basw_text", "gc_text", "bras", "ilisi")
 
 
-def clustering_nmi(cells: Labelled, graph: sparse.csr_matrix) -> Score:
+def clustering_nmi(cells: Labelled, clusters: Clusterings) -> Score:
     """Return the NMI of types with Leiden clusters at resolution 1, which no label chose."""
     if cells.n_types == 1:
         return Score.undefined("one cell type only")
-    clusters = leiden(graph, (1.0,))[1.0]
-    return Score(float(normalized_mutual_info_score(clusters, cells.types)))
+    return Score(float(normalized_mutual_info_score(clusters[1.0], cells.types)))
 
 
 def overall_batch_silhouette(cells: Labelled) -> Score:
