@@ -10,6 +10,7 @@ import requests
 import urllib3
 
 from epifoundation import __version__
+from epifoundation.acquire.manners import wait_for_turn
 from epifoundation.errors import AcquireError
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class TemporaryError(Exception):
 
 def get(url: str, headers: dict[str, str]) -> requests.Response:
     """Send the request; the body is still to be read and the answer to be closed."""
+    wait_for_turn(url)
     try:
         return requests.get(url, headers=HEADERS | headers, stream=True, timeout=TIMEOUT_SECONDS)
     except ValueError as error:  # of requests: no scheme, no host, a scheme it does not know
@@ -56,12 +58,13 @@ def check_status(response: requests.Response) -> None:
         raise TemporaryError(reason, after_seconds=float(after) if after.isdigit() else None)
     if status >= 400:
         hint = (
-            "it needs a login or is not public"
-            if status in (401, 403)
-            else "it was moved or withdrawn, or the address is wrong"
+            "it needs a login or is under controlled access. Ask its keepers, and list the files"
+            " in a catalogue of your own (config/README.md)."
+            if status in (401, 403, 451)
+            else "it was moved or withdrawn, or the address is wrong."
         )
         asked = response.history[0].url if response.history else response.url
-        message = f"{asked}: the server answered {status} {response.reason}; {hint}."
+        message = f"{asked}: the server answered {status} {response.reason}; {hint}"
         raise AcquireError(message)
 
 
@@ -95,7 +98,34 @@ def get_text(url: str, *, retries: int = 5, wait_seconds: float = 1.0) -> str | 
             if response.status_code in NOTHING:
                 return None
             check_status(response)
-            return response.content.decode("utf-8", errors="replace")
+            return _whole(response).decode("utf-8", errors="replace")
+
+    return repeat(attempt, url, retries=retries, wait_seconds=wait_seconds)
+
+
+def _whole(response: requests.Response) -> bytes:
+    """Return the body, or raise TemporaryError where less of it came than was announced."""
+    body = response.content
+    announced = response.headers.get("Content-Length", "")
+    if announced.isdigit() and len(body) < int(announced):
+        reason = f"the answer ended after {len(body):,} of {int(announced):,} bytes"
+        raise TemporaryError(reason)
+    return body
+
+
+def size_of(url: str, *, retries: int = 5, wait_seconds: float = 1.0) -> int | None:
+    """Return how many bytes a server says the file at an address has; None if it does not say."""
+
+    def attempt() -> int | None:
+        with get(url, {"Range": "bytes=0-0"}) as response:
+            if response.status_code == 416:  # an empty file has no first byte
+                return 0
+            check_status(response)
+            total = response.headers.get("Content-Range", "").rpartition("/")[2]
+            if response.status_code == 206:
+                return int(total) if total.isdigit() else None
+            announced = response.headers.get("Content-Length", "")
+            return int(announced) if announced.isdigit() else None
 
     return repeat(attempt, url, retries=retries, wait_seconds=wait_seconds)
 

@@ -12,6 +12,7 @@ class FileServer:
 
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    etags: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)  # path, Range
     url: str = ""
 
@@ -27,6 +28,8 @@ def handler_of(server: FileServer) -> type[BaseHTTPRequestHandler]:
         def answer(self, status: int, body: bytes, *, sent: int | None = None, **more: str) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            if self.path in server.etags:
+                self.send_header("ETag", server.etags[self.path])
             for name, value in more.items():
                 self.send_header(name.replace("_", "-"), value)
             self.end_headers()

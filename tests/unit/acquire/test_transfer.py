@@ -1,7 +1,10 @@
 """Fetching one file, from a server that fails as servers do."""
 
 import gzip
+import hashlib
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,10 +173,77 @@ def test_file_shortened_at_its_source_is_refused(
 @pytest.mark.parametrize("known", [True, False], ids=["checksum known", "unknown"])
 def test_web_page_is_no_file(server: FileServer, tmp_path: Path, check: dict, known: bool) -> None:
     server.files["/a.gz"] = BODY
-    server.faults["/a.gz"] = [("html", 0), ("html", 0)]
-    with pytest.raises(AcquireError, match="a web page came instead of the file"):
-        fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **(check if known else {}))
+    server.faults["/a.gz"] = [("html", 0)] * 3
+    more = {"retries": 2, "wait_seconds": 0.0} | (check if known else {})
+    with pytest.raises(AcquireError, match="3 attempts .last: a web page came instead of the file"):
+        fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **(more | {"retries": 2}))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_web_page_in_mid_transfer_loses_nothing(
+    server: FileServer, tmp_path: Path, check: dict
+) -> None:
+    server.files["/a.gz"] = BODY
+    server.faults["/a.gz"] = [("broken", 120_000), ("html", 0)]
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    assert (tmp_path / "a.gz").read_bytes() == BODY
+    assert [r.startswith("bytes=") for r in server.ranges("/a.gz")] == [False, True, True]
+
+
+def test_server_that_announces_less_than_there_is_goes_on(
+    server: FileServer, tmp_path: Path, check: dict
+) -> None:
+    server.files["/a.gz"] = BODY
+    server.faults["/a.gz"] = [("shortened", 100_000)]
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    assert server.ranges("/a.gz") == ["", "bytes=100000-"]
+
+
+def test_without_a_checksum_an_etag_vouches_and_gzip_is_read_to_its_end(
+    server: FileServer, tmp_path: Path
+) -> None:
+    body = gzip.compress(BODY, 1)
+    server.files["/a.gz"] = body
+    server.etags["/a.gz"] = '"one"'
+    server.faults["/a.gz"] = [("broken", 1000)]
+    size = {"bytes": len(body), "wait_seconds": 0.0}
+    with pytest.raises(AcquireError):
+        fetch(f"{server.url}/a.gz", tmp_path / "a.gz", retries=0, **size)
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **size)
+    assert server.ranges("/a.gz") == ["", "bytes=1000-"]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.gz"]
+    server.files["/b.gz"] = body[:-5] + b"12345"
+    with pytest.raises(AcquireError, match="it is damaged gzip"):
+        fetch(f"{server.url}/b.gz", tmp_path / "b.gz", **size)
+
+
+def test_sha256_is_checked(server: FileServer, tmp_path: Path) -> None:
+    server.files["/a.gz"] = BODY
+    right = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", md5=right)
+    with pytest.raises(AcquireError, match="its SHA256 is"):
+        fetch(f"{server.url}/a.gz", tmp_path / "b.gz", md5=f"sha256:{'0' * 64}", retries=0)
+
+
+def test_full_disk_in_mid_transfer_is_said_and_what_came_is_kept(
+    server: FileServer, tmp_path: Path, check: dict
+) -> None:
+    server.files["/a.gz"] = BODY
+    program = (
+        "import resource, sys\n"
+        "from epifoundation.acquire.transfer import fetch\n"
+        "from epifoundation.errors import AcquireError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try:\n    fetch(sys.argv[1], sys.argv[2], md5=sys.argv[3], bytes=int(sys.argv[4]))\n"
+        "except AcquireError as error:\n    sys.exit(str(error))\n"
+    )
+    arguments = [f"{server.url}/a.gz", tmp_path / "a.gz", check["md5"], check["bytes"]]
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "a.gz: no room for more of it after 100,000 bytes (File too large)" in run.stderr
+    assert (tmp_path / "a.gz.part").stat().st_size == 100_000
+    fetch(f"{server.url}/a.gz", tmp_path / "a.gz", **check)
+    assert server.ranges("/a.gz") == ["", "bytes=100000-"]
 
 
 def test_gz_name_without_gzip_is_refused(server: FileServer, tmp_path: Path) -> None:
