@@ -46,6 +46,7 @@ if cfg.align.engine == "open":
                 "align/gex.py",
                 "align/atac.py",
                 "align/sam.py",
+                "align/multiplets.py",
                 "align/calling.py",
                 "align/layout.py",
             ),

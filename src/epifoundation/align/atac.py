@@ -5,7 +5,7 @@ parsed as it comes (sam.py), without any BAM in between (docs/decisions/0003).
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from epifoundation import __version__
 from epifoundation.align.barcodes import Layout, Whitelist, correct, count_exact, detect_layout
 from epifoundation.align.fastq import Lane, read_in_step
+from epifoundation.align.multiplets import ContigFragments, find_multiplets
 from epifoundation.align.sam import LENGTH_BITS, LINE_BITS, Counts, Tally, spill_fragments
 from epifoundation.align.tools import BGZIP, BWA, TABIX, filter_through, run_program, write_through
 from epifoundation.errors import AlignError
@@ -25,11 +26,15 @@ logger = logging.getLogger(__name__)
 
 BATCH_BASES = 20_000_000  # bwa -K: pairing statistics must not depend on the number of threads
 LINES_PER_WRITE = 1_000_000
+TSS_REACH_BP = 1000  # a fragment that comes as near to a TSS counts as one of it
 
 
 @dataclass(frozen=True)
 class AtacReads:
-    """Numbers by barcode (line of the list): pairs as in sam.Tally, fragments and duplicates."""
+    """Numbers by barcode (line of the list): pairs as in sam.Tally, fragments and duplicates.
+
+    `tss` counts fragments within 1 kb of a TSS; `excluded` is a reason of multiplets.py, or 0.
+    """
 
     raw: Counts
     unmapped: Counts
@@ -38,6 +43,8 @@ class AtacReads:
     duplicates: Counts
     mitochondrial: Counts
     fragments: Counts
+    tss: Counts
+    excluded: NDArray[np.int8]
     n_read: int  # all pairs, with or without a barcode of the list
 
 
@@ -51,18 +58,22 @@ def make_fragments(
     min_mapping_quality: int,
     bwa_options: Sequence[str],
     mitochondrial: str,
+    tss: Mapping[str, Counts],
     threads: int,
     scratch: Path,
 ) -> AtacReads:
     """Write the fragments of a library to `output` (.tsv.gz, and .tbi) and return its read counts.
 
     `whitelists` are GEX and ATAC, paired by line; fragments carry the GEX barcode. `index` is the
-    prefix of the bwa index. All contigs are kept, in the order of the index, the mitochondrial one
-    too: what to leave out is for the steps that read the file. Duplicates are pairs of one barcode
-    with the same start and end; column 5 counts them.
+    prefix of the bwa index, `tss` sorted 0-based positions by contig. All contigs are kept, in the
+    order of the index, the mitochondrial one too: what to leave out is for the steps that read the
+    file. Duplicates are pairs of one barcode with the same start and end; column 5 counts them.
     """
     gex, atac = whitelists
-    layouts = [detect_layout(lane.files["R2"], atac) for lane in lanes]
+    layouts = [
+        detect_layout(lane.files["R2"], atac, (lane.files["R1"], lane.files["R3"]))
+        for lane in lanes
+    ]
     counts, n_pairs = count_exact(lanes, layouts, atac)
     tally = Tally(len(atac))
     reads = _corrected_pairs(lanes, layouts, atac, counts, tally)
@@ -89,6 +100,13 @@ def make_fragments(
     fragments, duplicates, mito = write_fragments(
         spill, contigs, gex, output, sample=sample, mitochondrial=mitochondrial, threads=threads
     )
+    nuclear = [contig for contig in contigs if contig != mitochondrial]
+    n_nuclear, n_tss = (np.zeros(len(gex), np.int64) for _ in range(2))
+    for name, part in zip(nuclear, _read_contigs(spill, contigs, nuclear), strict=True):
+        n_nuclear += np.bincount(part.line, minlength=len(gex))
+        near = part.line[near_tss(part, tss.get(name, np.empty(0, np.int64)))]
+        n_tss += np.bincount(near, minlength=len(gex))
+    excluded = find_multiplets(_read_contigs(spill, contigs, nuclear), n_nuclear, atac.barcodes)
     return AtacReads(
         raw=tally.raw,
         unmapped=tally.unmapped,
@@ -97,6 +115,8 @@ def make_fragments(
         duplicates=duplicates,
         mitochondrial=mito,
         fragments=fragments,
+        tss=n_tss,
+        excluded=excluded,
         n_read=tally.n_read,
     )
 
@@ -143,7 +163,7 @@ def write_fragments(
 ) -> tuple[Counts, Counts, Counts]:
     """Write the fragment file and its index; return fragments, duplicates and mitochondrial pairs.
 
-    Each is counted by barcode.
+    Each is counted by barcode. The spilled keys become those of the fragments: sorted, each once.
     """
     fragments, duplicates, mito = (np.zeros(len(gex), np.int64) for _ in range(3))
     names = pl.Series("barcode", np.char.add(gex.barcodes, b"-1").astype(str))
@@ -157,6 +177,7 @@ def write_fragments(
                 continue
             keys = np.fromfile(spill / str(number), np.uint64)
             keys, n_pairs = np.unique(keys, return_counts=True)
+            keys.tofile(spill / str(number))
             line = (keys & np.uint64((1 << LINE_BITS) - 1)).astype(np.int64)
             fragments += np.bincount(line, minlength=len(gex))
             pairs = np.bincount(line, weights=n_pairs, minlength=len(gex)).astype(np.int64)
@@ -185,11 +206,33 @@ def _text(
     n_pairs: NDArray[np.int64],
     names: pl.Series,
 ) -> bytes:
-    start = (keys >> np.uint64(LENGTH_BITS + LINE_BITS)).astype(np.int64)
-    extent = (keys >> np.uint64(LINE_BITS)) & np.uint64((1 << LENGTH_BITS) - 1)
-    end = start + extent.astype(np.int64)
+    start, end = _interval(keys)
     frame = pl.DataFrame(
         {"start": start, "end": end, "barcode": names.gather(line), "count": n_pairs}
     )
     frame = frame.select(pl.lit(contig).alias("chrom"), pl.all())
     return frame.write_csv(separator="\t", include_header=False).encode()
+
+
+def _interval(keys: NDArray[np.uint64]) -> tuple[Counts, Counts]:
+    start = (keys >> np.uint64(LENGTH_BITS + LINE_BITS)).astype(np.int64)
+    extent = (keys >> np.uint64(LINE_BITS)) & np.uint64((1 << LENGTH_BITS) - 1)
+    return start, start + extent.astype(np.int64)
+
+
+def _read_contigs(
+    spill: Path, contigs: list[str], wanted: Sequence[str]
+) -> Iterator[ContigFragments]:
+    """Yield the fragments of each wanted contig, as `write_fragments` left them."""
+    for contig in wanted:
+        path = spill / str(contigs.index(contig))
+        keys = np.fromfile(path, np.uint64) if path.exists() else np.empty(0, np.uint64)
+        line = (keys & np.uint64((1 << LINE_BITS) - 1)).astype(np.int64)
+        yield ContigFragments(*_interval(keys), line)
+
+
+def near_tss(fragments: ContigFragments, tss: Counts) -> NDArray[np.bool_]:
+    """Return which fragments come within 1 kb of one of the sorted positions."""
+    first = np.searchsorted(tss, fragments.start - TSS_REACH_BP)
+    beyond = np.searchsorted(tss, fragments.end - 1 + TSS_REACH_BP, side="right")
+    return first < beyond

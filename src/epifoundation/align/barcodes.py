@@ -28,6 +28,8 @@ DETECTION_READS = 10_000
 MIN_MATCH = 0.6  # the right layout matches at least this share of reads ...
 MIN_RATIO = 5.0  # ... and this many times the share of the second best
 MIN_GEX_MATCH = 0.2  # one layout only: a list of another kit matches a few per mille
+ATAC_ADVICE = "Check align.whitelist_atac and that R2 is the barcode read."
+GEX_ADVICE = "Check align.whitelist_gex and that R1 is the barcode read."
 MIN_POSTERIOR = 0.9  # Cell Ranger ARC's threshold of a correction
 FILTER_BITS = 24
 PHRED_OFFSET = 33
@@ -186,8 +188,11 @@ def match_share(lines: Sequence[bytes], layout: Layout, whitelist: Whitelist) ->
     return float(found.mean())
 
 
-def detect_layout(path: Path, whitelist: Whitelist) -> Layout:
-    """Return the layout of the barcode reads in `path`, judged by its first 10,000 reads."""
+def detect_layout(path: Path, whitelist: Whitelist, others: Sequence[Path] = ()) -> Layout:
+    """Return the layout of the barcode reads in `path`, judged by its first 10,000 reads.
+
+    `others` are the other files of the lane, looked at to say what is wrong.
+    """
     lines = next(read_blocks(path, DETECTION_READS))[1::4]
     trimmed = all(len(line) == LENGTH + 1 for line in lines)
     layouts = [layout for layout in LAYOUTS if not (trimmed and layout.last)]
@@ -198,25 +203,38 @@ def detect_layout(path: Path, whitelist: Whitelist) -> Layout:
         message = (
             f"{path}: no barcode layout fits {whitelist.path}: of {len(lines):,} reads match"
             f" {listed}; needed is {MIN_MATCH:.0%} and {MIN_RATIO:.0f} times the second."
-            " Check align.whitelist_atac and that R2 is the barcode read."
+            f" {_advice(others, LAYOUTS, whitelist) or ATAC_ADVICE}"
         )
         raise AlignError(message)
     logger.info("%s: barcode is %s (%.1f %% match)", path.name, best, 100 * shares[best])
     return best
 
 
-def check_gex_barcodes(path: Path, whitelist: Whitelist) -> None:
+def check_gex_barcodes(path: Path, whitelist: Whitelist, others: Sequence[Path] = ()) -> None:
     """Raise AlignError unless the first reads of `path` start with barcodes of the list."""
     lines = next(read_blocks(path, DETECTION_READS))[1::4]
     share = match_share(lines, GEX_LAYOUT, whitelist)
     if share < MIN_GEX_MATCH:
         message = (
             f"{path}: {share:.1%} of {len(lines):,} reads start with a barcode of"
-            f" {whitelist.path}; at least {MIN_GEX_MATCH:.0%} should. Check align.whitelist_gex"
-            " and that R1 is the barcode read."
+            f" {whitelist.path}; at least {MIN_GEX_MATCH:.0%} should."
+            f" {_advice(others, (GEX_LAYOUT,), whitelist) or GEX_ADVICE}"
         )
         raise AlignError(message)
     logger.info("%s: %.1f %% of barcodes match as they stand", path.name, 100 * share)
+
+
+def _advice(others: Sequence[Path], layouts: Sequence[Layout], whitelist: Whitelist) -> str:
+    """Return which other file of the lane holds the barcodes, nothing if none does."""
+    for path in others:
+        lines = next(read_blocks(path, DETECTION_READS))[1::4]
+        shares = [match_share(lines, layout, whitelist) for layout in layouts]
+        if max(shares) >= MIN_MATCH:
+            return (
+                f"{path.name} does hold barcodes ({max(shares):.0%}): the read roles are swapped in"
+                " the manifest."
+            )
+    return ""
 
 
 def count_exact(

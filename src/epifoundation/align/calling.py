@@ -11,22 +11,30 @@ logger = logging.getLogger(__name__)
 
 TOP_QUANTILE = 0.99  # of the expected cells: a barcode with a typically high count ...
 MAGNITUDE = 10.0  # ... and what lies within an order of magnitude of it
+MIN_OVERLAP = 0.05  # of the barcodes with many counts in the one modality, also so in the other
+MIN_COUNT = 2  # in each modality: a barcode with less is no cell and no point
 MAX_ITERATIONS = 200
 
 
-def call_cells(n_atac: NDArray[np.int64], n_umis: NDArray[np.int64]) -> NDArray[np.bool_]:
+def call_cells(
+    n_atac: NDArray[np.int64],
+    n_umis: NDArray[np.int64],
+    excluded: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
     """Return which barcodes are cells.
 
-    Barcodes with both counts above zero are points on log scales; points that coincide count once,
-    so that the mass of almost empty barcodes does not outweigh the cells. A threshold an order of
-    magnitude below the top in each dimension gives two first groups, and K-means with two centres
-    settles them. Cell Ranger ARC's ATAC count is of cut sites in the sample's own peaks; here it is
-    of all fragments, since no peaks are called per sample.
+    Barcodes with both counts above one, less the excluded, are points on log scales; points that
+    coincide count once, so that the mass of almost empty barcodes does not outweigh the cells. A
+    threshold an order of magnitude below the top in each dimension gives two first groups, and
+    K-means with two centres settles them. Cell Ranger ARC's ATAC count is of cut sites in the
+    sample's own peaks; here it is of all fragments, since no peaks are called per sample.
     """
-    both = np.flatnonzero((n_atac > 0) & (n_umis > 0))
+    _check_same_nuclei(n_atac, n_umis)
+    enough = (n_atac >= MIN_COUNT) & (n_umis >= MIN_COUNT)
+    both = np.flatnonzero(enough if excluded is None else enough & ~excluded)
     if both.size == 0:
         message = (
-            "no barcode has both ATAC fragments and RNA UMIs. The two libraries are of different"
+            "no barcode has two ATAC fragments and two RNA UMIs. The two libraries are of different"
             " samples, or the two whitelists do not pair line by line."
         )
         raise AlignError(message)
@@ -47,6 +55,26 @@ def call_cells(n_atac: NDArray[np.int64], n_umis: NDArray[np.int64]) -> NDArray[
         *10 ** centres[0],
     )
     return cells
+
+
+def _check_same_nuclei(n_atac: NDArray[np.int64], n_umis: NDArray[np.int64]) -> None:
+    """Raise AlignError if the barcodes of nuclei in the two libraries are not the same ones."""
+    many = [
+        counts >= max(MIN_COUNT, order_of_magnitude(counts[counts >= MIN_COUNT]))
+        for counts in (n_atac, n_umis)
+        if (counts >= MIN_COUNT).any()
+    ]
+    if len(many) < 2:
+        return  # told by call_cells
+    n_both, n_fewer = (many[0] & many[1]).sum(), min(many[0].sum(), many[1].sum())
+    if n_both < MIN_OVERLAP * n_fewer:
+        message = (
+            f"of {many[0].sum():,} barcodes with many ATAC fragments and {many[1].sum():,} with"
+            f" many RNA UMIs only {n_both:,} are the same: the two libraries are of different"
+            " samples, or the two whitelists do not pair line by line. Check rna and atac of this sample in"
+            " the sheet."
+        )
+        raise AlignError(message)
 
 
 def order_of_magnitude(counts: NDArray[np.int64]) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+from numpy.typing import NDArray
 from scipy import sparse
 
 from epifoundation.align.barcodes import Whitelist, check_gex_barcodes
@@ -29,6 +30,7 @@ SOLO_OPTIONS = (
     f" --soloFeatures {FEATURE} --soloCellFilter None --soloCellReadStats Standard"
     " --outSAMtype None"
 ).split()
+REVERSE_STRAND = 2  # in transcriptInfo.tab; 0 is none given, 1 forward
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def count_genes(
 ) -> GeneCounts:
     """Return the UMI counts of the reads in `lanes`; `index` is the STAR genome folder."""
     for lane in lanes:
-        check_gex_barcodes(lane.files["R1"], whitelist)
+        check_gex_barcodes(lane.files["R1"], whitelist, (lane.files["R2"],))
     n_reads = check_lanes(lanes, threads)
     folder = scratch / "star"
     folder.mkdir()
@@ -107,15 +109,10 @@ def _read_genes(path: Path, index: Path) -> pd.DataFrame:
     genes = pd.read_csv(
         path, sep="\t", header=None, usecols=[0, 1], names=["gene_id", "gene_name"], dtype=str
     )
-    # transcriptInfo.tab: name, first and last base (0-based, in STAR's concatenated genome), ...
-    transcripts = pd.read_csv(
-        index / "transcriptInfo.tab", sep="\t", skiprows=1, header=None, usecols=[1, 2, 7]
-    )
-    transcripts.columns = pd.Index(["start", "end", "gene"])
+    transcripts = _read_transcripts(index)
     spans = transcripts.groupby("gene").agg({"start": "min", "end": "max"})
     spans = spans.reindex(range(len(genes)))
-    begins = np.loadtxt(index / "chrStart.txt", dtype=np.int64, ndmin=1)
-    names = (index / "chrName.txt").read_text().split()
+    names, begins = _read_contigs(index)
     chromosome = np.searchsorted(begins, spans["start"].to_numpy(), side="right") - 1
     start = spans["start"].to_numpy() - begins[chromosome]
     end = spans["end"].to_numpy() - begins[chromosome] + 1
@@ -123,6 +120,33 @@ def _read_genes(path: Path, index: Path) -> pd.DataFrame:
         f"{names[c]}:{s:.0f}-{e:.0f}" for c, s, e in zip(chromosome, start, end, strict=True)
     ]
     return genes.assign(interval=intervals)
+
+
+def read_tss(index: Path) -> dict[str, NDArray[np.int64]]:
+    """Return sorted 0-based transcription start sites by contig, from STAR's genome folder."""
+    transcripts = _read_transcripts(index)
+    reverse = (transcripts["strand"] == REVERSE_STRAND).to_numpy()
+    place = np.where(reverse, transcripts["end"], transcripts["start"]).astype(np.int64)
+    names, begins = _read_contigs(index)
+    contig = np.searchsorted(begins, place, side="right") - 1
+    return {
+        name: np.unique(place[contig == number] - begins[number])
+        for number, name in enumerate(names)
+    }
+
+
+def _read_transcripts(index: Path) -> pd.DataFrame:
+    """Return start, end (first and last base, 0-based, in STAR's joined genome), strand, gene."""
+    transcripts = pd.read_csv(
+        index / "transcriptInfo.tab", sep="\t", skiprows=1, header=None, usecols=[1, 2, 4, 7]
+    )
+    return transcripts.set_axis(["start", "end", "strand", "gene"], axis=1)
+
+
+def _read_contigs(index: Path) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the contigs and where each begins in STAR's joined genome."""
+    begins = np.loadtxt(index / "chrStart.txt", dtype=np.int64, ndmin=1)
+    return (index / "chrName.txt").read_text().split(), begins
 
 
 def _read_cell_stats(path: Path, lines: pd.Series) -> pd.DataFrame:

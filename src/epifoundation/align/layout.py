@@ -2,8 +2,8 @@
 
 What differs from Cell Ranger's: the h5 files hold Gene Expression only, since peaks are called on
 the pooled samples later; the raw matrix and the metrics list the barcodes seen with at least one
-UMI or fragment, not the whole list; in per_barcode_metrics.csv `excluded_reason` is always 0, and
-what rests on peaks, TSSs or the strand and uniqueness of single reads is 0.
+UMI or fragment, not the whole list; in per_barcode_metrics.csv `excluded_reason` is never 2 (low
+targeting), since no peaks are called per sample, and columns of `UNKNOWN` are empty.
 """
 
 import csv
@@ -62,6 +62,17 @@ METRIC_COLUMNS = [
     "atac_peak_region_fragments",
     "atac_peak_region_cutsites",
 ]
+# What rests on the sample's own peaks, or that STARsolo does not tell apart by exon and intron.
+UNKNOWN = (
+    "gex_conf_exonic_unique_reads",
+    "gex_conf_exonic_dup_reads",
+    "gex_exonic_umis",
+    "gex_conf_intronic_unique_reads",
+    "gex_conf_intronic_dup_reads",
+    "gex_intronic_umis",
+    "atac_peak_region_fragments",
+    "atac_peak_region_cutsites",
+)
 
 
 def write_outs(
@@ -136,18 +147,20 @@ def barcode_metrics(
     atac: AtacReads,
     is_cell: NDArray[np.bool_],
 ) -> pd.DataFrame:
-    """Return one row per barcode of `lines`, with Cell Ranger ARC's columns (0: not known)."""
+    """Return one row per barcode of `lines`, with Cell Ranger ARC's columns (`UNKNOWN`: empty)."""
     gex, other = (np.char.add(part.barcodes[lines].astype(str), "-1") for part in whitelists)
-    metrics = pd.DataFrame(0, index=range(len(lines)), columns=METRIC_COLUMNS)
     reads = genes.reads.reindex(lines, fill_value=0)
     counts = genes.matrix[lines]
+    annotated = reads[["exonic", "intronic", "exonicAS", "intronicAS"]].sum(axis=1)
     known = {
         "barcode": gex,
         "gex_barcode": gex,
         "atac_barcode": other,
         "is_cell": is_cell[lines].astype(int),
+        "excluded_reason": atac.excluded[lines],
         "gex_raw_reads": reads["cbMatch"].to_numpy(),
         "gex_mapped_reads": (reads["genomeU"] + reads["genomeM"]).to_numpy(),
+        "gex_conf_intergenic_reads": (reads["genomeU"] - annotated).clip(lower=0).to_numpy(),
         "gex_conf_exonic_reads": reads["exonic"].to_numpy(),
         "gex_conf_intronic_reads": reads["intronic"].to_numpy(),
         "gex_conf_exonic_antisense_reads": reads["exonicAS"].to_numpy(),
@@ -162,8 +175,9 @@ def barcode_metrics(
         "atac_chimeric_reads": atac.chimeric[lines],
         "atac_mitochondrial_reads": atac.mitochondrial[lines],
         "atac_fragments": atac.fragments[lines],
+        "atac_TSS_fragments": atac.tss[lines],
     }
-    return metrics.assign(**known)
+    return pd.DataFrame(known).reindex(columns=METRIC_COLUMNS)
 
 
 def _summary(

@@ -14,7 +14,7 @@ from epifoundation.align.atac import make_fragments
 from epifoundation.align.barcodes import read_whitelists
 from epifoundation.align.calling import call_cells
 from epifoundation.align.fastq import lanes_of
-from epifoundation.align.gex import count_genes
+from epifoundation.align.gex import count_genes, read_tss
 from epifoundation.align.layout import OUTS, write_outs
 from epifoundation.align.tools import BGZIP, BWA, STAR, TABIX, find_program
 from epifoundation.config import AlignConfig
@@ -68,12 +68,13 @@ def align_open(
                 min_mapping_quality=config.min_mapping_quality,
                 bwa_options=config.bwa_options,
                 mitochondrial=mitochondrial,
+                tss=read_tss(star_index),
                 threads=threads,
                 scratch=scratch,
             ),
         )
         umis = np.asarray(genes.matrix.sum(axis=1)).ravel().astype(np.int64)
-        is_cell = call_cells(atac.fragments, umis)
+        is_cell = call_cells(atac.fragments, umis, atac.excluded > 0)
         write_outs(
             scratch,
             sample=sample,

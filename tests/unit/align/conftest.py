@@ -14,6 +14,10 @@ COMPLEMENT = bytes.maketrans(b"ACGTN", b"TGCAN")
 N_BARCODES, N_CELLS, N_EMPTY = 5_000, 60, 300
 SIZES = {"chr1": 120_000, "chr2": 75_000, "chrM": 5_000}
 EXON, INTRON, N_GENES = 400, 600, 30
+# Nuclei seen by several barcodes: fragments of each of them, of which the first is to be kept.
+DOUBLETS = [(400, 310), (380, 330), (420, 300)]  # two beads in a droplet
+MULTIPLETS = [(340, 150, 140), (360, 160)]  # sequences of one bead
+CHAIN = 12  # fragments in a row, each beginning where the last one ends
 
 
 def reverse_complement(sequence: bytes) -> bytes:
@@ -48,6 +52,7 @@ class Library:
     whitelist_gex: Path
     whitelist_atac: Path
     cells: set[str]
+    excluded: dict[str, int]  # reason by barcode
     fragments: pd.DataFrame  # chrom start end barcode count; sorted; GEX barcode with -1
     umis: pd.DataFrame  # barcode gene n
 
@@ -116,32 +121,69 @@ def library(reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> L
     for name in ("gex", "atac"):
         lists[name] = list(dict.fromkeys(random_bases(rng, 16) for _ in range(N_BARCODES + 10)))
         lists[name] = lists[name][:N_BARCODES]
-        with gzip.open(folder / f"{name}.txt.gz", "wb") as handle:
-            handle.write(b"\n".join(lists[name]) + b"\n")
     lines = rng.choice(N_BARCODES, N_CELLS + N_EMPTY, replace=False)
     depth = np.where(np.arange(lines.size) < N_CELLS, 300, 12)
-    gex_name = {int(line): lists["gex"][line].decode() + "-1" for line in lines}
+    groups = _plant_groups(lists["atac"], lines)
+    for name in lists:
+        with gzip.open(folder / f"{name}.txt.gz", "wb") as handle:
+            handle.write(b"\n".join(lists[name]) + b"\n")
+    gex_name = {line: barcode.decode() + "-1" for line, barcode in enumerate(lists["gex"])}
     files = []
-    fragments = _write_atac(folder, rng, reference, lists["atac"], lines, depth, files)
+    linked = pd.concat([_linked_fragments(rng, group) for group in groups])
+    fragments = _write_atac(folder, rng, reference, lists["atac"], lines, depth, linked, files)
+    grouped = [(line, n) for group in groups for line, n in group.items()]
+    lines = np.append(lines, [line for line, _ in grouped])
+    depth = np.append(depth, [n for _, n in grouped])
     umis = _write_gex(folder, rng, reference, lists["gex"], lines, depth, files)
     fragments["barcode"] = fragments["line"].map(gex_name)
     umis["barcode"] = umis["line"].map(gex_name)
     manifest = pd.DataFrame(files, columns=["file", "library", "lane", "read"])
     manifest = manifest.assign(url="file", bytes=1, md5="0")
-    cells = {gex_name[int(line)] for line in lines[:N_CELLS]}
-    return Library(
-        folder, manifest, folder / "gex.txt.gz", folder / "atac.txt.gz", cells, fragments, umis
-    )
+    cells = {gex_name[int(line)] for line in [*lines[:N_CELLS], *(next(iter(g)) for g in groups)]}
+    reasons = [1] * len(DOUBLETS) + [3] * len(MULTIPLETS)
+    excluded = {
+        gex_name[line]: reason
+        for group, reason in zip(groups, reasons, strict=True)
+        for line in list(group)[1:]
+    }
+    whitelists = (folder / "gex.txt.gz", folder / "atac.txt.gz")
+    return Library(folder, manifest, *whitelists, cells, excluded, fragments, umis)
 
 
-def _write_atac(folder, rng, reference, barcodes, lines, depth, files):
+def _plant_groups(atac: list[bytes], taken: np.ndarray) -> list[dict[int, int]]:
+    """Return fragments by line of each planted nucleus; lines of one bead get like barcodes."""
+    free = iter(sorted(set(range(N_BARCODES)) - set(taken.tolist())))
+    groups = [{next(free): n for n in sizes} for sizes in DOUBLETS + MULTIPLETS]
+    for group in groups[len(DOUBLETS) :]:
+        major, *minors = group
+        for number, line in enumerate(minors):
+            kept, other = atac[major], atac[line]
+            atac[line] = (kept[:7] + other[7:]) if number else (other[:9] + kept[9:])
+    return groups
+
+
+def _linked_fragments(rng: np.random.Generator, group: dict[int, int]) -> pd.DataFrame:
+    """Return fragments of one nucleus in chains, each seen by one of its barcodes."""
+    line = rng.permutation(np.repeat(list(group), list(group.values())))
+    length = rng.integers(60, 300, line.size)
+    chain = np.arange(line.size) // CHAIN
+    # both ends of a cut are 9 bp further, so that neighbours overlap by as much
+    offset = np.cumsum(length - 9) - (length - 9)
+    offset -= offset[chain * CHAIN]
+    chrom = rng.choice(2, chain[-1] + 1, p=[0.6, 0.4])[chain]
+    room = np.array([SIZES["chr1"], SIZES["chr2"]])[chrom] - CHAIN * 300
+    start = (rng.random(chain[-1] + 1)[chain] * room).astype(int) + offset
+    return pd.DataFrame({"line": line, "chrom": chrom, "start": start, "length": length})
+
+
+def _write_atac(folder, rng, reference, barcodes, lines, depth, linked, files):
     names, sizes = list(SIZES), np.array(list(SIZES.values()))
     line = np.repeat(lines, rng.poisson(depth))
     chrom = rng.choice(3, line.size, p=[0.6, 0.35, 0.05])
     length = rng.integers(60, 700, line.size)
     start = (rng.random(line.size) * (sizes[chrom] - length)).astype(int)
     rows = pd.DataFrame({"line": line, "chrom": chrom, "start": start, "length": length})
-    rows = rows.drop_duplicates()
+    rows = pd.concat([rows, linked]).drop_duplicates(ignore_index=True)
     rows["count"] = 1 + rng.binomial(2, 0.15, len(rows))
     pairs = rows.loc[rows.index.repeat(rows["count"])].sample(frac=1, random_state=3)
     reads = {(lane, read): [] for lane in ("L001", "L002", "L003") for read in ("R1", "R2", "R3")}

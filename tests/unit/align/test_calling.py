@@ -44,8 +44,23 @@ def test_order_of_magnitude_finds_the_number_of_cells() -> None:
 
 
 def test_no_barcode_in_both() -> None:
-    with pytest.raises(AlignError, match="no barcode has both"):
+    with pytest.raises(AlignError, match="are the same|no barcode has two"):
         call_cells(np.array([5, 0]), np.array([0, 5]))
+
+
+@pytest.mark.parametrize("ambient", [0.001, 0.05])
+def test_libraries_of_different_samples(ambient: float) -> None:
+    n_atac, n_umis, _ = droplets(3, 400, 3_000, ambient)
+    with pytest.raises(AlignError, match=r"of \d+ barcodes .* only \d+ are the same"):
+        call_cells(n_atac, np.roll(n_umis, 2_000))
+
+
+def test_excluded_barcodes_are_no_cells() -> None:
+    n_atac, n_umis, truth = droplets(4, 400, 3_000, 0.05)
+    excluded = np.arange(truth.size) < 40
+    called = call_cells(n_atac, n_umis, excluded)
+    assert not called[:40].any()
+    assert called[40:400].mean() > 0.98
 
 
 def test_all_alike() -> None:

@@ -11,7 +11,7 @@ import pysam
 import pytest
 import scanpy as sc
 
-from epifoundation.align.layout import METRIC_COLUMNS, OUTS
+from epifoundation.align.layout import METRIC_COLUMNS, OUTS, UNKNOWN
 from epifoundation.align.open_engine import align_open
 from epifoundation.config import AlignConfig
 from epifoundation.errors import AlignError
@@ -99,6 +99,36 @@ def test_features_carry_id_type_genome_interval(outs: Path, reference) -> None:
 def test_calls_the_planted_cells(outs: Path, library) -> None:
     rna = sc.read_10x_h5(outs / "filtered_feature_bc_matrix.h5")
     assert set(rna.obs_names) == library.cells
+
+
+def test_lesser_barcodes_of_a_nucleus_are_excluded(outs: Path, library) -> None:
+    metrics = pd.read_csv(outs / "per_barcode_metrics.csv").set_index("barcode")
+    found = metrics["excluded_reason"][metrics["excluded_reason"] > 0].to_dict()
+    assert found == library.excluded
+    assert sorted(found.values()) == [1, 1, 1, 3, 3, 3]
+    assert (metrics.loc[list(found), "is_cell"] == 0).all()
+
+
+def test_fragments_near_a_tss(outs: Path, library, reference) -> None:
+    metrics = pd.read_csv(outs / "per_barcode_metrics.csv").set_index("barcode")
+    genes = reference.genes
+    genes = genes.assign(tss=np.where(genes["strand"] == "+", genes["start"], genes["end"] - 1))
+    near = pd.Series(0, metrics.index)
+    nuclear = read_fragments(outs / "atac_fragments.tsv.gz").query("chrom != 'chrM'")
+    for chrom, rows in nuclear.groupby("chrom"):
+        tss = genes.loc[genes["chrom"] == chrom, "tss"].to_numpy()
+        start, end = (rows[name].to_numpy()[:, None] for name in ("start", "end"))
+        within = ((end > tss - 1000) & (start <= tss + 1000)).any(axis=1)
+        near = near.add(rows["barcode"][within].value_counts(), fill_value=0)
+    assert near.sum() > 1000
+    assert (metrics["atac_TSS_fragments"] == near[metrics.index]).all()
+
+
+def test_what_cannot_be_known_is_empty(outs: Path) -> None:
+    metrics = pd.read_csv(outs / "per_barcode_metrics.csv")
+    empty = metrics.columns[metrics.isna().all()]
+    assert set(empty) == set(UNKNOWN)
+    assert metrics.drop(columns=empty).notna().all(axis=None)
 
 
 def test_metrics_agree_with_the_other_files(outs: Path, library) -> None:
@@ -190,3 +220,21 @@ def test_bad_reads_leave_no_output(
     with pytest.raises(AlignError, match=message):
         run(bad, reference, tmp_path / "run" / "outs", threads=2)
     assert [path.name for path in (tmp_path / "run").rglob("*")] == ["outs"]
+
+
+@pytest.mark.parametrize(
+    ("library_name", "reads", "message"),
+    [
+        ("atac", ("R2", "R3"), r"no barcode layout fits.*atac_L001_R2.* does hold barcodes \(9"),
+        ("gex", ("R1", "R2"), r"of 10,000 reads start with.*gex_L001_R1.* does hold barcodes \(9"),
+    ],
+)
+def test_swapped_read_roles(
+    library, reference, tmp_path: Path, library_name: str, reads: tuple[str, str], message: str
+) -> None:
+    manifest = library.manifest.copy()
+    of_library = manifest["library"] == library_name
+    roles = dict(zip(reads, reversed(reads), strict=True))
+    manifest.loc[of_library, "read"] = manifest["read"][of_library].replace(roles)
+    with pytest.raises(AlignError, match=message):
+        run(replace(library, manifest=manifest), reference, tmp_path / "run" / "outs", threads=2)
