@@ -1,5 +1,5 @@
 # Pretraining of the model and of its two ablations.
-# Input: token store, vocabulary and split of the atlas. Output: a model directory per variant.
+# Input: token store, vocabulary and split of the atlas; pretrain.start_from, a model. Output: a model directory per variant.
 # Training takes one CPU thread a device: small matrix products gain little from a second one, and
 # two such jobs side by side take half the time. A cluster is asked for those that read ahead too.
 # The section `training` is no parameter of these rules: scripts read it from the configuration, so
@@ -29,6 +29,7 @@ MODEL_CODE = (
     "training/pretrain.py",
     "training/run.py",
     "training/schedule.py",
+    "training/start.py",
 )
 
 
@@ -38,6 +39,7 @@ rule pretrain:
         store=f"{R}/atlas/{{atlas}}/store/ALLTissue",
         split=f"{R}/atlas/{{atlas}}/splits/ALLTissue.paper.seed{{seed}}.tsv",
         vocabulary=f"{R}/atlas/{{atlas}}/vocabulary",
+        start_from=local_or_url(cfg.pretrain.start_from),
     output:
         model=directory(f"{R}/models/{{atlas}}/pretrain/{{variant}}.seed{{seed}}"),
     log:

@@ -2,7 +2,7 @@
 
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.config import ExecutionConfig, ModelConfig, TrainConfig
+from epifoundation.config import ExecutionConfig, ModelConfig, PretrainConfig
 from epifoundation.contracts import SPLIT
 from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import Vocabulary
@@ -19,10 +19,11 @@ if __name__ == "__main__":
             SPLIT.read(snakemake.input.split),
             Vocabulary.read(snakemake.input.vocabulary),
             ModelConfig(**snakemake.params.model),
-            TrainConfig(**snakemake.params.train),
+            PretrainConfig(**snakemake.params.train),
             ExecutionConfig(**snakemake.config["training"]),
             variant=snakemake.wildcards.variant,
             seed=int(snakemake.wildcards.seed),
             folder=folder,
+            start_from=snakemake.input.start_from or None,
         )
         model.save(snakemake.output.model)

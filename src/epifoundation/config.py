@@ -280,6 +280,14 @@ class TrainConfig(Section):
         return self
 
 
+class PretrainConfig(TrainConfig):
+    """The stage of pretraining."""
+
+    start_from: str | None = Field(
+        description="Model directory whose weights pretraining goes on from; null: random ones."
+    )
+
+
 class FinetuneConfig(TrainConfig):
     """One stage of fine-tuning."""
 
@@ -375,11 +383,22 @@ class Config(Section):
     atlas: AtlasConfig
     cellxgene: CellxgeneConfig
     model: ModelConfig
-    pretrain: TrainConfig
+    pretrain: PretrainConfig
     finetune_cell_type: FinetuneConfig
     finetune_expression: FinetuneConfig
     training: ExecutionConfig
     benchmark: BenchmarkConfig
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        if self.pretrain.start_from and self.benchmark.ablation_datasets:
+            message = (
+                "pretrain.start_from gives weights for the full model, and none for its ablations"
+                " (benchmark.ablation_datasets). Set benchmark.ablation_datasets: [], or"
+                " pretrain.start_from: null"
+            )
+            raise ValueError(message)
+        return self
 
 
 def load_config(raw: Mapping[str, Any]) -> Config:
@@ -388,7 +407,11 @@ def load_config(raw: Mapping[str, Any]) -> Config:
         return Config.model_validate(raw)
     except ValidationError as error:
         mistakes = [
-            f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})"
+            (
+                f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})"
+                if e["loc"]
+                else f"  {e['msg']}"
+            )  # of several sections, whose values are the whole file
             + (did_you_mean(Config, e["loc"]) if e["type"] == "extra_forbidden" else "")
             for e in error.errors()
         ]
@@ -409,7 +432,7 @@ def did_you_mean(of: type[BaseModel], key: tuple[int | str, ...]) -> str:
 
 
 def check_given_files(config: Config, root: Path) -> None:
-    """Raise ConfigError for files that the configuration names and that are not there.
+    """Raise ConfigError for files and folders that the configuration names and that are not there.
 
     Looked for here and in `root` (the checkout); not URLs, nor files among the results, which a
     rule makes.
@@ -425,5 +448,15 @@ def check_given_files(config: Config, root: Path) -> None:
         and not Path(location).is_relative_to(config.results_dir)
         and not (Path(location).is_file() or (root / location).is_file())
     ]
+    start = config.pretrain.start_from
+    if (
+        start
+        and not Path(start).is_relative_to(config.results_dir)
+        and not any((place / start / "config.json").is_file() for place in (Path(), root))
+    ):
+        missing.append(
+            f"  pretrain.start_from: {start} is no model directory (looked here and in {root});"
+            " import-weights and pretrain write one"
+        )
     if missing:
         raise ConfigError("\n".join(["The configuration names files that are missing:", *missing]))

@@ -127,3 +127,15 @@ def test_a_wrong_sheet_names_every_mistake_at_once(snakemake, tmp_path, root):
     assert "my sample: a sample name has letters" in run.output
     assert "is listed twice" in run.output
     assert "Traceback" not in run.output
+
+
+def test_pretraining_may_start_from_a_model(snakemake, tmp_path):
+    """Of which it is an input, so that another model there trains anew."""
+    (tmp_path / "config.json").write_text("{}")
+    run = snakemake(
+        *("-n", "--forceall", "--configfile", "config/demo.yaml", "--config"),
+        *(f"pretrain={{start_from: {tmp_path}}}", "benchmark={ablation_datasets: []}"),
+        *("--", "results-demo/models/miniatlas/pretrain/full.seed0"),
+    )
+    assert run.code == 0, run.output[-3000:]
+    assert f"vocabulary, {tmp_path}" in run.output

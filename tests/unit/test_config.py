@@ -126,3 +126,17 @@ def test_given_files_that_are_missing_are_named_by_their_keys(shipped, tmp_path)
     (tmp_path / "absent.bed").touch()
     shipped["labels"] |= {"profiles": f"{shipped['results_dir']}/simulated/p.csv"}
     check_given_files(load_config(shipped), tmp_path)
+
+
+def test_a_start_is_a_model_directory_and_for_the_full_model_alone(shipped, tmp_path):
+    shipped["pretrain"] |= {"start_from": "authors"}
+    with pytest.raises(ConfigError) as error:
+        load_config(shipped)
+    assert "pretrain.start_from gives weights for the full model" in str(error.value)
+    assert len(str(error.value)) < 400  # the settings of other sections are not told
+    shipped["benchmark"] |= {"ablation_datasets": []}
+    with pytest.raises(ConfigError, match=r"pretrain\.start_from: authors is no model directory"):
+        check_given_files(load_config(shipped), tmp_path)
+    (tmp_path / "authors").mkdir()
+    (tmp_path / "authors" / "config.json").touch()
+    check_given_files(load_config(shipped), tmp_path)

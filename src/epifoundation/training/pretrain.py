@@ -10,18 +10,12 @@ from epifoundation.config import ExecutionConfig, ModelConfig, TrainConfig
 from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.errors import ModelError
-from epifoundation.hub import Design, FoundationModel
+from epifoundation.hub import FoundationModel
 from epifoundation.training.dataset import CellDataset, rows_of
 from epifoundation.training.loop import finish, train
 from epifoundation.training.objectives import align_genes
 from epifoundation.training.run import Run
-
-VARIANTS = {  # use_batch, use_chromosome
-    "full": (True, True),
-    "no_batch": (False, True),  # the two ablations (paper Table 4)
-    "no_chromosome": (True, False),
-    "no_pretrain": (True, True),  # the model as it is before training, to fine-tune from
-}
+from epifoundation.training.start import given_start, random_start
 
 
 def pretrain(
@@ -35,31 +29,38 @@ def pretrain(
     variant: str,
     seed: int,
     folder: Path | None = None,
+    start_from: Path | str | None = None,
 ) -> FoundationModel:
     """Return the model pretrained on the `train` cells of `split`, watched on `validation`.
 
     `store` holds the atlas's cells; `test` cells are not read. The variant `no_pretrain` is
-    returned as it was initialised. Checkpoints and step metrics lie in `folder`.
+    returned as it was initialised, at random. Checkpoints and step metrics lie in `folder`.
+    `start_from` is a model directory to go on from.
     """
-    use_batch, use_chromosome = VARIANTS[variant]
-    design = Design(model, ("genes",), use_batch=use_batch, use_chromosome=use_chromosome)
-    untrained = FoundationModel.build(design, vocabulary, seed=seed)
-    untrained.check_store(store)
+    told = {"stage": "pretrain", "variant": variant, "seed": str(seed)}
+    if start_from is None or variant == "no_pretrain":
+        start = random_start(vocabulary, model, variant=variant, seed=seed)
+    else:
+        start = given_start(start_from, vocabulary, model, variant=variant, seed=seed)
+        told["started_from"] = str(start_from)
+    start.check_store(store)
     if variant == "no_pretrain":
-        return finish(untrained, [], stage="pretrain", variant=variant, seed=str(seed))
+        return finish(start, [], **told)
+
+    most_peaks, most_genes = start.design.config.max_peaks, start.design.config.max_genes
 
     def cells(part: str) -> CellDataset:
         return CellDataset(
             store=store,
             rows=rows_of(store, split, part),
-            max_peaks=min(model.max_peaks, config.max_peaks or model.max_peaks),
+            max_peaks=min(most_peaks, config.max_peaks or most_peaks),
             seed=seed,
-            max_genes=model.max_genes,
-            batch_ids=batch_ids(store, vocabulary) if use_batch else None,
+            max_genes=most_genes,
+            batch_ids=batch_ids(store, vocabulary) if start.design.use_batch else None,
         )
 
     run = Run(
-        network=untrained.network,
+        network=start.network,
         training=cells("train"),
         validation=cells("validation"),
         objective=align_genes,
@@ -68,7 +69,7 @@ def pretrain(
         seed=seed,
         folder=folder,
     )
-    return finish(untrained, train(run), stage="pretrain", variant=variant, seed=str(seed))
+    return finish(start, train(run), **told)
 
 
 def batch_ids(store: TokenStore, vocabulary: Vocabulary) -> NDArray[np.int64]:
