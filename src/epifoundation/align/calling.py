@@ -71,8 +71,8 @@ def _check_same_nuclei(n_atac: NDArray[np.int64], n_umis: NDArray[np.int64]) -> 
         message = (
             f"of {many[0].sum():,} barcodes with many ATAC fragments and {many[1].sum():,} with"
             f" many RNA UMIs only {n_both:,} are the same: the two libraries are of different"
-            " samples, or the two whitelists do not pair line by line. Check rna and atac of this sample in"
-            " the sheet."
+            " samples, or the two whitelists do not pair line by line. Check this sample in the"
+            " sheet."
         )
         raise AlignError(message)
 
