@@ -4,6 +4,7 @@
 # Out: R/evaluation/{atlas}/{dataset}/{protocol}.seed{seed}/
 #        integration/{method}.parquet  annotation/{method}.parquet  expression/{method}.h5ad
 #        metrics/{integration,annotation,expression}.tsv
+#        metrics/{annotation,expression}.resampled.parquet, for paired differences
 #      R/metrics.tsv, all of them
 
 
@@ -138,7 +139,9 @@ rule score_integration:
             "evaluation/embedded.py",
             "evaluation/integration.py",
             "evaluation/integration_variants.py",
+            "evaluation/depth.py",
             "evaluation/lisi.py",
+            "evaluation/score.py",
             "evaluation/scoring.py",
         ),
     script:
@@ -156,6 +159,7 @@ rule score_annotation:
         ],
     output:
         metrics=f"{EVALUATION}/metrics/annotation.tsv",
+        resampled=f"{EVALUATION}/metrics/annotation.resampled.parquet",
     log:
         f"{R}/logs/score_annotation/{EVALUATION_LOG}.log",
     conda:
@@ -170,7 +174,10 @@ rule score_annotation:
         code=code_of(
             "evaluation/annotation.py",
             "evaluation/baselines/__init__.py",
+            "evaluation/depth.py",
             "evaluation/inputs.py",
+            "evaluation/resampling.py",
+            "evaluation/score.py",
             "evaluation/scoring.py",
         ),
     script:
@@ -189,6 +196,7 @@ rule score_expression:
         ],
     output:
         metrics=f"{EVALUATION}/metrics/expression.tsv",
+        resampled=f"{EVALUATION}/metrics/expression.resampled.parquet",
     log:
         f"{R}/logs/score_expression/{EVALUATION_LOG}.log",
     benchmark:
@@ -206,8 +214,11 @@ rule score_expression:
         code=code_of(
             "data/expression.py",
             "evaluation/baselines/__init__.py",
+            "evaluation/depth.py",
             "evaluation/expression.py",
             "evaluation/inputs.py",
+            "evaluation/resampling.py",
+            "evaluation/score.py",
             "evaluation/scoring.py",
         ),
     script:

@@ -2,7 +2,7 @@
 
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.contracts import METRICS, SPLIT
+from epifoundation.contracts import METRICS, RESAMPLED, SPLIT
 from epifoundation.data.store import TokenStore
 from epifoundation.evaluation.scoring import score_annotation, subject_of
 from epifoundation.jobs import job
@@ -11,10 +11,11 @@ snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
-        metrics = score_annotation(
+        scored = score_annotation(
             TokenStore.open(snakemake.input.store),
             SPLIT.read(snakemake.input.split),
             dict(zip(snakemake.params.methods, snakemake.input.methods, strict=True)),
             subject_of(snakemake.params.dataset, "annotation"),
         )
-        METRICS.write(metrics, snakemake.output.metrics)
+        METRICS.write(scored.metrics, snakemake.output.metrics)
+        RESAMPLED.write(scored.resampled, snakemake.output.resampled)

@@ -2,7 +2,7 @@
 
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.contracts import METRICS, SPLIT
+from epifoundation.contracts import METRICS, RESAMPLED, SPLIT
 from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.evaluation.scoring import score_expression, subject_of
@@ -12,7 +12,7 @@ snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
-        metrics = score_expression(
+        scored = score_expression(
             TokenStore.open(snakemake.input.store),
             Vocabulary.read(snakemake.input.vocabulary),
             SPLIT.read(snakemake.input.split),
@@ -20,4 +20,5 @@ if __name__ == "__main__":
             subject_of(snakemake.params.dataset, "expression"),
             n_bins=snakemake.params.n_bins,
         )
-        METRICS.write(metrics, snakemake.output.metrics)
+        METRICS.write(scored.metrics, snakemake.output.metrics)
+        RESAMPLED.write(scored.resampled, snakemake.output.resampled)

@@ -131,12 +131,32 @@ MANIFEST = Table(
     key=("file",),
     dtypes={
         "file": "str",  # name on disk, `<library>_<lane>_<read>.fastq.gz`
-        "url": "str",
+        "url": "str",  # `prefetch:<run>` where only that program gets it
         "bytes": "int64",
-        "md5": "str",
+        "md5": "str",  # `sha256:` before it says that it is one; empty: the source tells none
+        "library": "str",
+        "lane": "str",  # the run, where FASTQ is still to be made of the file
+        "read": "str",  # R1 R2 R3 as Cell Ranger ARC names them: ATAC R2 is the barcode read
+        "route": "str",  # fastq; of bam and sra FASTQ is made, which has the reads
+    },
+    nullable=("md5", "read"),
+    ranges={"bytes": (1, 2**50)},
+    allowed={
+        "library": ("gex", "atac"),
+        "read": ("R1", "R2", "R3", "I1"),
+        "route": ("fastq", "bam", "sra"),
+    },
+)
+READS = Table(
+    made_by="rule download",
+    key=("file",),
+    dtypes={
+        "file": "str",  # name on disk, `<library>_<lane>_<read>.fastq.gz`
+        "bytes": "int64",
         "library": "str",
         "lane": "str",
-        "read": "str",  # R1 R2 R3 as Cell Ranger ARC names them: ATAC R2 is the barcode read
+        "read": "str",
+        "origin": "str",  # run or experiment
     },
     ranges={"bytes": (1, 2**50)},
     allowed={"library": ("gex", "atac"), "read": ("R1", "R2", "R3", "I1")},
@@ -287,6 +307,16 @@ CELL_TYPE_PREDICTIONS = Table(
     dtypes={"cell": "str", "predicted_cell_type": "str"},  # and `score:<type>` columns, softmax
 )
 METRICS = Table(
+    # Methods: those of evaluation/baselines/__init__.py; `epifoundation`; in task integration
+    # `epifoundation_pretrained`, the model before fine-tuning; in task ablation `epifoundation`,
+    # `epifoundation_no_batch`, `epifoundation_no_chromosome` (integration metrics),
+    # `epifoundation_no_pretrain`, `epifoundation_no_tissue` (metrics of every task), and, of the
+    # embeddings before fine-tuning, `epifoundation_pretrained`, `epifoundation_pretrained_no_batch`
+    # (metric tissue_accuracy, of ALLTissue alone).
+    # Metrics beside those of Tables 1 to 4: `f1:<type>` (n_cells: the type's test cells);
+    # `<metric>:depth_low`, `:depth_mid`, `:depth_high` of accuracy, macro_f1, mse, pearson (a third
+    # of the test cells each, by open peaks); `depth_r2` (log depth from the embedding; larger is
+    # worse). A method or data set that a protocol cannot have keeps its rows, value empty.
     made_by="rule score",
     key=("atlas", "dataset", "protocol", "task", "method", "seed", "metric"),
     dtypes={
@@ -298,11 +328,56 @@ METRICS = Table(
         "seed": "int64",
         "metric": "str",
         "value": "float64",  # empty with a `note` that says why
+        "low": "float64",  # 95 % interval by bootstrap over test cells; empty: no meaning
+        "high": "float64",
         "n_cells": "int64",  # test cells
+        "n_donors": "int64",  # known donors of the test cells; 0: none is known
+        "n_types": "int64",  # among the test cells
         "fit_on": "str",  # fit | all cells, unlabelled
         "labels_seen": "str",  # none | train | test
         "label_source": "str",
         "note": "str",
+        "input_hash": "str",  # of split and vocabulary; empty where there is no split
     },
-    nullable=("value", "note"),
+    nullable=("value", "low", "high", "note", "input_hash"),
+)
+RESAMPLED = Table(
+    made_by="rule score_annotation or score_expression",
+    key=("method", "metric", "drawn", "resample"),
+    dtypes={
+        "method": "str",
+        "metric": "str",
+        "drawn": "str",  # what was drawn with replacement: test cells, or donors with their cells
+        "resample": "int64",  # the same draw for every method of a data set, protocol and seed
+        "value": "float64",
+    },
+    nullable=("value",),
+    allowed={"drawn": ("cells", "donors")},
+)
+COMPARISONS = Table(
+    made_by="rule compare_methods",
+    key=("atlas", "dataset", "protocol", "task", "method", "metric", "drawn", "seed"),
+    dtypes={
+        "atlas": "str",
+        "dataset": "str",
+        "protocol": "str",
+        "task": "str",  # annotation expression integration (integration over seeds alone)
+        "method": "str",  # the other one
+        "metric": "str",
+        "drawn": "str",  # over what: test cells, donors of test cells, or seeds (Nadeau-Bengio)
+        "seed": "str",  # of the split; `all` where seeds are what is drawn
+        "epifoundation": "float64",
+        "other": "float64",
+        "difference": "float64",  # EpiFoundation minus the other
+        "low": "float64",  # 95 % interval of the difference
+        "high": "float64",
+        "better": "str",  # whose score is, where the interval leaves out 0
+        "n_drawn": "int64",  # cells, donors or seeds
+        "note": "str",  # why there is no interval; what so few cells can carry
+    },
+    nullable=("low", "high", "note"),
+    allowed={
+        "drawn": ("cells", "donors", "seeds"),
+        "better": ("EpiFoundation", "other", "undecided"),
+    },
 )

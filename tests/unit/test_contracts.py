@@ -77,8 +77,8 @@ def test_a_metric_without_a_value_keeps_its_note(tmp_path):
     row = {
         **dict.fromkeys(METRICS.dtypes, "x"),
         "seed": 0,
-        "n_cells": 10,
-        "value": float("nan"),
+        **dict.fromkeys(("n_cells", "n_donors", "n_types"), 10),
+        **dict.fromkeys(("value", "low", "high"), float("nan")),
         "note": "one batch only",
     }
     METRICS.write(pd.DataFrame([row]), tmp_path / "m.tsv")

@@ -13,6 +13,8 @@ class Score:
 
     value: float
     note: str = ""
+    interval: tuple[float, float] | None = None  # 95 %, over test cells
+    n_cells: int | None = None  # where the value is of fewer cells than its subject has
 
     def __post_init__(self) -> None:
         assert self.note or not math.isnan(self.value), "an undefined value needs its reason"
@@ -37,6 +39,9 @@ class Subject:
     fit_on: str
     labels_seen: str
     label_source: str
+    n_donors: int = 0
+    n_types: int = 0
+    input_hash: str = ""
 
 
 def metric_rows(subject: Subject, scores: dict[str, Score]) -> pd.DataFrame:
@@ -51,11 +56,16 @@ def metric_rows(subject: Subject, scores: dict[str, Score]) -> pd.DataFrame:
             "seed": subject.seed,
             "metric": metric,
             "value": float(score.value),
-            "n_cells": subject.n_cells,
+            "low": score.interval[0] if score.interval else math.nan,
+            "high": score.interval[1] if score.interval else math.nan,
+            "n_cells": subject.n_cells if score.n_cells is None else score.n_cells,
+            "n_donors": subject.n_donors,
+            "n_types": subject.n_types,
             "fit_on": subject.fit_on,
             "labels_seen": subject.labels_seen,
             "label_source": subject.label_source,
             "note": score.note,
+            "input_hash": subject.input_hash,
         }
         for metric, score in scores.items()
     ]

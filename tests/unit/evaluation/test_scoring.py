@@ -78,7 +78,7 @@ def test_controls_are_scored_on_test_cells(tiny_atlas, tmp_path):
     paths = {name: str(tmp_path / f"{name}.parquet") for name in ("majority", "depth_only")}
     annotate_controls(tiny_atlas.store, tiny_atlas.split, paths, seed=0)
     subject = subject_of(DATASET, "annotation")
-    table = score_annotation(tiny_atlas.store, tiny_atlas.split, paths, subject)
+    table = score_annotation(tiny_atlas.store, tiny_atlas.split, paths, subject).metrics
     METRICS.check(table, "annotation.tsv")
     values = table.pivot(index="method", columns="metric", values="value")
     assert values.loc["majority", "roc_auc"] == 0.5
@@ -90,7 +90,7 @@ def test_gene_activity_without_fragments(tiny_atlas, tmp_path):
     arguments = (tiny_atlas.store, tiny_atlas.vocabulary, tiny_atlas.split, paths)
     predict_expression_baselines(*arguments, fragments={}, annotation=None, n_bins=10, seed=0)
     subject = subject_of(DATASET, "expression")
-    table = score_expression(*arguments, subject, n_bins=10)
+    table = score_expression(*arguments, subject, n_bins=10).metrics
     METRICS.check(table, "expression.tsv")
     failed = table[table["method"] == "gene_activity"]
     assert failed["value"].isna().all()
