@@ -32,6 +32,7 @@ IMPORT_CODE = (
     "data/annotation.py",
     "data/gzipped.py",
     "data/imports.py",
+    "data/normalised.py",
     "data/regions.py",
     "data/tenx.py",
 )

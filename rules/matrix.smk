@@ -87,8 +87,9 @@ rule import_matrices:
         "../envs/epifoundation.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input: int(4000 + 20 * input.size_mb),
-        runtime=120,
+        # large files are read row by row
+        mem_mb=lambda wildcards, input: int(4000 + 20 * min(input.size_mb, 256)),
+        runtime=240,
     params:
         sample=sample_of,
         qc=params_of(cfg.qc),
@@ -98,6 +99,8 @@ rule import_matrices:
             "contracts.py",
             "data/cells.py",
             "data/criteria.py",
+            "data/csr_files.py",
+            "data/paired_files.py",
             "data/qc.py",
         ),
     script:

@@ -39,6 +39,18 @@ def cells_of_barcodes(
     kept = cells["barcode"].tolist()
     rna, atac = rna[kept].copy(), atac[kept].copy()
     published = rna.obs.reset_index(drop=True)
+    obs = cell_obs(cells, published, sample)
+    for part in (rna, atac):
+        part.obs = pd.DataFrame(index=obs.index)
+    logger.info("%s: %d cells, %d genes, %d peaks", sample.sample, *rna.shape, atac.n_vars)
+    return multiome(rna, atac, obs), funnel, alternatives
+
+
+def cell_obs(cells: pd.DataFrame, published: pd.DataFrame, sample: Sample) -> pd.DataFrame:
+    """Return the global obs of cells: who they are, then their metrics, `cells` without barcode.
+
+    `published` holds batch and cell_type where they are told, in the order of `cells`.
+    """
     names = pd.Index((sample.sample + "#" + cells["barcode"]).to_numpy(dtype=object))
     obs = pd.DataFrame(
         {
@@ -51,11 +63,7 @@ def cells_of_barcodes(
     )
     if "cell_type" in published:
         obs["cell_type"] = published["cell_type"].astype(str)
-    obs = pd.concat([obs, cells.drop(columns="barcode")], axis=1).set_axis(names, axis=0)
-    for part in (rna, atac):
-        part.obs = pd.DataFrame(index=names)
-    logger.info("%s: %d cells, %d genes, %d peaks", sample.sample, *rna.shape, atac.n_vars)
-    return multiome(rna, atac, obs), funnel, alternatives
+    return pd.concat([obs, cells.drop(columns="barcode")], axis=1).set_axis(names, axis=0)
 
 
 def cells_of_matrices(

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from epifoundation.data.annotation import make_unique
+from epifoundation.data.normalised import integers_of
 from epifoundation.data.regions import regions_as_var
 from epifoundation.data.tenx import read_tenx_folder, read_tenx_h5
 from epifoundation.errors import DataError
@@ -21,7 +22,9 @@ logger = logging.getLogger(__name__)
 UNKNOWN_CHROMOSOME = "unknown"
 GENE_FEATURES, PEAK_FEATURES = ("Gene Expression", "GEX"), ("Peaks", "ATAC")
 KEPT_OBS = ("cell_type", "batch")
+OTHER_NAMES = {"annot": "cell_type"}  # the authors' released files
 SUFFIX = r"[-_.]\d+$"  # `-1` of 10x and the like
+RECOVERED = "counts are recovered from it, the smallest value of each cell taken for one"
 MODALITY_SUFFIX = re.compile(r"[-_.:#](?:rna|gex|atac|peaks)$", re.IGNORECASE)
 DASHED = re.compile(r"^(.+)-(\d+)-(\d+)$")
 COLON = re.compile(r"^(.+):(\d+)-(\d+)$")
@@ -37,14 +40,13 @@ def read_rna(path: Path | str, genes: pd.DataFrame | None) -> ad.AnnData:
     empty and chromosome `unknown`. `obs` keeps cell_type and batch.
     """
     loaded = _load(path, "rna", GENE_FEATURES)
-    _check_are_genes(_names(loaded.var), path)
-    _check_unique(loaded.obs_names, path)
-    var = _gene_columns(loaded.var, genes)
+    check_unique(loaded.obs_names, path)
+    var = genes_of_file(loaded.var, genes, path)
     logger.info(
         "%s: %d cells × %d genes, %d of them on unknown chromosomes",
         *(path, *loaded.shape, (var["chrom"] == UNKNOWN_CHROMOSOME).sum()),
     )
-    return ad.AnnData(X=_integer_counts(loaded, path), obs=_kept_obs(loaded.obs), var=var)
+    return ad.AnnData(X=_integer_counts(loaded, path), obs=kept_obs(loaded.obs), var=var)
 
 
 def read_atac(path: Path | str) -> ad.AnnData:
@@ -54,15 +56,37 @@ def read_atac(path: Path | str) -> ad.AnnData:
     convention the file follows (`peak_regions`). Formats as for `read_rna`, modality `atac`.
     """
     loaded = _load(path, "atac", PEAK_FEATURES)
-    _check_unique(loaded.obs_names, path)
-    regions = peak_regions(loaded.var, path)
-    var = regions_as_var(regions)
-    if not var.index.is_unique:
-        repeated = var.index[var.index.duplicated()]
+    check_unique(loaded.obs_names, path)
+    var = peaks_of_file(loaded.var, path)
+    logger.info("%s: %d cells × %d peaks", path, *loaded.shape)
+    return ad.AnnData(X=_integer_counts(loaded, path), obs=kept_obs(loaded.obs), var=var)
+
+
+def genes_of_file(var: pd.DataFrame, genes: pd.DataFrame | None, path: Path | str) -> pd.DataFrame:
+    """Return gene_id, chrom and gene_type of a file's features, as `read_rna` says."""
+    _check_are_genes(_names(var), path)
+    return _gene_columns(var, genes)
+
+
+def peaks_of_file(var: pd.DataFrame, path: Path | str) -> pd.DataFrame:
+    """Return chrom, start and end of a file's features, as `read_atac` says."""
+    peaks = regions_as_var(peak_regions(var, path))
+    if not peaks.index.is_unique:
+        repeated = peaks.index[peaks.index.duplicated()]
         message = f"{path}: {len(repeated)} peaks are listed twice (first: {repeated[0]})"
         raise DataError(message)
-    logger.info("%s: %d cells × %d peaks", path, *loaded.shape)
-    return ad.AnnData(X=_integer_counts(loaded, path), obs=_kept_obs(loaded.obs), var=var)
+    return peaks
+
+
+def check_feature_type(var: pd.DataFrame, features: tuple[str, ...], path: Path | str) -> None:
+    """Raise DataError if features of another modality are among those of a large file."""
+    if "feature_types" in var and not var["feature_types"].isin(features).all():
+        found = ", ".join(map(str, pd.unique(var["feature_types"])[:3]))
+        message = (
+            f"{path} has features of types {found}; a file as large as this must hold {features[0]}"
+            " alone. Write each modality to a file of its own."
+        )
+        raise DataError(message)
 
 
 def pair(rna: ad.AnnData, atac: ad.AnnData, *, where: str) -> tuple[ad.AnnData, ad.AnnData]:
@@ -73,7 +97,7 @@ def pair(rna: ad.AnnData, atac: ad.AnnData, *, where: str) -> tuple[ad.AnnData, 
     """
     rna, atac = _without_suffix(rna), _without_suffix(atac)
     for name, part in (("RNA", rna), ("ATAC", atac)):
-        _check_unique(part.obs_names, f"{where}, {name}")
+        check_unique(part.obs_names, f"{where}, {name}")
     only_rna = rna.obs_names.difference(atac.obs_names, sort=False)
     only_atac = atac.obs_names.difference(rna.obs_names, sort=False)
     if len(only_rna) or len(only_atac):
@@ -121,7 +145,8 @@ def _check_are_genes(names: pd.Series, path: Path | str) -> None:
         raise DataError(message)
 
 
-def _check_unique(barcodes: pd.Index, where: Path | str) -> None:
+def check_unique(barcodes: pd.Index, where: Path | str) -> None:
+    """Raise DataError if a barcode repeats."""
     if not barcodes.is_unique:
         repeated = barcodes[barcodes.duplicated()]
         message = (
@@ -248,11 +273,11 @@ def _integer_counts(loaded: ad.AnnData, path: Path | str) -> sparse.csr_matrix:
         n_unknown += (n_bad := int((~np.isfinite(matrix.data)).sum()))
         if n_bad:
             continue
-        if np.array_equal(matrix.data, np.floor(matrix.data)) and matrix.data.min(initial=0) >= 0:
+        counts = integers_of(matrix)
+        if counts is not None:
             logger.info("%s: counts from %s", path, name)
-            counts = matrix.astype(np.int32)
-            counts.sum_duplicates()
-            counts.eliminate_zeros()
+            if not np.array_equal(matrix.data, np.floor(matrix.data)):
+                logger.warning("%s: %s is log-normalised; %s", path, name, RECOVERED)
             if not counts.nnz:
                 n_cells, n_features = matrix.shape
                 message = f"{path}: all of {n_cells:,} × {n_features:,} counts are 0. Remake it."
@@ -266,7 +291,10 @@ def _integer_counts(loaded: ad.AnnData, path: Path | str) -> sparse.csr_matrix:
     raise DataError(message)
 
 
-def _kept_obs(obs: pd.DataFrame) -> pd.DataFrame:
+def kept_obs(obs: pd.DataFrame) -> pd.DataFrame:
+    """Return cell_type and batch where they are told, as text, whatever names them."""
+    other = {old: new for old, new in OTHER_NAMES.items() if new not in obs}
+    obs = obs.rename(columns=other)
     kept = obs[[column for column in KEPT_OBS if column in obs]].astype(str)
     kept.index = pd.Index(obs.index.astype(str).to_numpy(dtype=object))
     return kept
