@@ -11,6 +11,7 @@ MODEL_CODE = (
     "data/store.py",
     "data/vocabulary.py",
     "hub/directory.py",
+    "hub/reading.py",
     "hub/weights.py",
     "model/attention.py",
     "model/batch_norm.py",

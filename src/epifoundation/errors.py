@@ -35,6 +35,10 @@ class EvaluationError(EpiFoundationError):
     """A method or metric cannot be computed on these cells."""
 
 
+class MethodError(EvaluationError):
+    """A method broke down or cannot be started here: its results are missing, not undefined."""
+
+
 class ToolError(EpiFoundationError):
     """A native program is missing, of the wrong version, or failed."""
 
@@ -58,3 +62,9 @@ def told_by_system(error: OSError) -> str | None:
     }
     hint = hints.get(error.errno or 0)
     return None if hint is None else f"{error.filename or 'a file'}: {error.strerror}. {hint}"
+
+
+def in_a_line(error: BaseException) -> str:
+    """Return the first line that an error of a library says, or else its kind."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -14,7 +14,7 @@ import epifoundation
 from epifoundation.cli import main
 from epifoundation.errors import ModelError
 from epifoundation.hub import import_authors
-from epifoundation.hub.authors import read_authors_vocabularies
+from epifoundation.hub.authors_vocabularies import read_authors_vocabularies
 
 GOLDEN = Path(__file__).parents[2] / "../shared/golden/authors_model"
 THEIRS = (  # our names to theirs, written apart from the table the import uses
@@ -138,11 +138,40 @@ def test_code_in_a_checkpoint_is_not_run(state, vocabularies, tmp_path):
         import_authors(path, vocabularies)
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"cut"], ids=["empty", "text", "cut"])
+@pytest.mark.parametrize("content", [b"", b"no checkpoint"], ids=["empty", "text"])
 def test_a_file_that_is_no_checkpoint(checkpoint, vocabularies, content):
-    checkpoint.write_bytes(checkpoint.read_bytes()[:5000] if content == b"cut" else content)
+    checkpoint.write_bytes(content)
     with pytest.raises(ModelError, match=r"Epoch_1_Step_2\.pth is no"):
         import_authors(checkpoint, vocabularies)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.999])
+def test_a_checkpoint_that_is_cut_short(checkpoint, vocabularies, share):
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ModelError, match=r"cut short: after [\d,]+ bytes its end is missing"):
+        import_authors(checkpoint, vocabularies)
+
+
+def test_a_checkpoint_of_which_a_byte_is_wrong(checkpoint, vocabularies, state):
+    content = bytearray(checkpoint.read_bytes())
+    weights = state["atac_emb.embedding.weight"].numpy().tobytes()
+    content[content.index(weights) + 8] ^= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(ModelError, match=r"is damaged: the checksum of .*/data/\d+ is wrong"):
+        import_authors(checkpoint, vocabularies)
+
+
+def test_an_older_checkpoint_that_is_no_archive(checkpoint, state, vocabularies):
+    """As torch saved before 1.6."""
+    told = {"epoch": 1, "model": state}
+    torch.save(told, checkpoint, _use_new_zipfile_serialization=False)
+    assert import_authors(checkpoint, vocabularies, n_heads=2).told["epoch"] == "1"
+    content = checkpoint.read_bytes()
+    for share in (0.1, 0.9):
+        checkpoint.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(ModelError, match=r"Epoch_1_Step_2\.pth is no"):
+            import_authors(checkpoint, vocabularies, n_heads=2)
 
 
 def test_a_checkpoint_of_something_else(vocabularies, tmp_path):

@@ -129,7 +129,7 @@ def test_unknown_settings_are_one_line(saved, tmp_path):
 
 def test_damaged_vocabulary(saved, tmp_path):
     (tmp_path / "model" / "genes.tsv").unlink()
-    with pytest.raises(ModelError, match=r"genes\.tsv.*copy the whole folder again"):
+    with pytest.raises(ModelError, match=r"no genes\.tsv\. Copy the model again"):
         from_pretrained(tmp_path / "model")
 
 
@@ -171,3 +171,60 @@ def test_a_name_is_fetched_by_the_client(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(client, "snapshot_download", fail)
     with pytest.raises(ModelError, match=r"someone/other .*\(404 Client Error\)"):
         from_pretrained("someone/other")
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        (
+            "peaks.bed.gz",
+            cut,
+            r"peaks\.bed\.gz cannot be read, or is damaged \(Compressed file ended",
+        ),
+        ("peaks.bed.gz", lambda _: b"", "one of them was edited or cut short"),
+        ("genes.tsv", cut, "one of them was edited or cut short"),
+        ("vocabulary.json", lambda _: b"[]", r"vocabulary\.json cannot be read"),
+        ("vocabulary.json", lambda _: b"{}", r"vocabulary\.json cannot be read"),
+        ("metrics.json", cut, r"metrics\.json .* delete it"),
+        ("metrics.json", lambda _: b"[1]", r"metrics\.json .*no names and values, but list"),
+        ("history.jsonl", cut, r"history\.jsonl .* delete it"),
+        ("history.jsonl", lambda _: b"\xff", r"history\.jsonl .* can't decode"),
+        ("cell_types.tsv", lambda _: b"", r"cell_types\.tsv, which names the types"),
+        ("cell_types.tsv", lambda _: b"A\nB\n", "no column cell_type"),
+        ("cell_types.tsv", lambda _: b"cell_type\nA\n", r"cell_types\.tsv is damaged"),
+        ("cell_types.tsv", None, r"cell_types\.tsv, which names the types"),
+        ("config.json", cut, r"config\.json cannot be read"),
+        ("config.json", lambda _: b"[]", r"config\.json .*no names and values, but list"),
+        ("config.json", lambda _: b"{}", "names no schema_version"),
+        ("config.json", None, r"no model directory: it has no config\.json"),
+        ("model.safetensors", cut, r"model\.safetensors cannot be loaded"),
+        ("model.safetensors", lambda _: b"", r"model\.safetensors cannot be loaded"),
+        ("model.safetensors", flipped, r"model\.safetensors is damaged: it is not what was saved"),
+        ("model.safetensors", None, r"model\.safetensors cannot be loaded"),
+    ],
+)
+def test_a_damaged_file_is_one_line(saved, tmp_path, name, damage, said):
+    path = tmp_path / "model" / name
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ModelError, match=said) as refused:
+        from_pretrained(tmp_path / "model")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_model_saved_before_hashes_is_a_model(saved, tmp_path):
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    assert set(config.pop("hashes")) == {"model.safetensors", "cell_types.tsv"}
+    path.write_text(json.dumps(config))
+    assert from_pretrained(tmp_path / "model").cell_types == ("A", "B")

@@ -4,10 +4,12 @@ import gzip
 import hashlib
 import json
 import logging
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import mudata as md
 import numpy as np
@@ -16,11 +18,13 @@ from numpy.typing import NDArray
 
 from epifoundation.contracts import SCHEMA_VERSION
 from epifoundation.data.multiome_rows import MultiomeRows
-from epifoundation.errors import ContractError, DataError
+from epifoundation.errors import ContractError, DataError, in_a_line
 from epifoundation.files import whole
 from epifoundation.multiome import PEAK_COLUMNS
 
 logger = logging.getLogger(__name__)
+
+Part = TypeVar("Part")
 
 # Ids of the special tokens, the same for peaks, genes and chromosomes (authors' vocabularies).
 PAD, MASK, CLS, EOS = range(4)
@@ -98,30 +102,24 @@ class Vocabulary:
         (directory / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
 
     @classmethod
-    def read(cls, directory: Path | str) -> Self:
-        """Return the vocabulary in `directory`, checked against its recorded hash."""
+    def read(cls, directory: Path | str, *, remedy: str = "Rerun build_vocabulary.") -> Self:
+        """Return the vocabulary in `directory`, checked against its recorded hash.
+
+        `remedy` ends what is said of a damaged one.
+        """
         folder = Path(directory)
-        try:
-            summary = json.loads((folder / SUMMARY_FILE).read_text())
-            peaks = pd.read_csv(
-                folder / PEAKS_FILE,
-                sep="\t",
-                header=None,
-                names=[*PEAK_COLUMNS, "name"],
-                dtype={"chrom": str, "start": np.int64, "end": np.int64, "name": str},
-                keep_default_na=False,
-            )
-            genes = pd.read_csv(folder / GENES_FILE, sep="\t", dtype=str, keep_default_na=False)
-            chromosomes = tuple((folder / CHROMOSOMES_FILE).read_text().splitlines())
-            batches = tuple((folder / BATCHES_FILE).read_text().splitlines())
-        except (OSError, ValueError) as error:
-            message = f"{folder} is no vocabulary ({error}). Rerun build_vocabulary."
-            raise ContractError(message) from error
-        found = cls(peaks, genes, chromosomes, batches)
-        if found.hash != summary["hash"]:
+        expected = _parsed(folder / SUMMARY_FILE, _read_hash, remedy)
+        found = cls(
+            _parsed(folder / PEAKS_FILE, _read_peaks, remedy),
+            _parsed(folder / GENES_FILE, _read_genes, remedy),
+            _parsed(folder / CHROMOSOMES_FILE, _read_names, remedy),
+            _parsed(folder / BATCHES_FILE, _read_names, remedy),
+        )
+        if found.hash != expected:
             message = (
-                f"{folder}: the files have hash {found.hash}, {SUMMARY_FILE} says"
-                f" {summary['hash']}; one of them was edited. Rerun build_vocabulary."
+                f"{folder}: {PEAKS_FILE}, {GENES_FILE}, {CHROMOSOMES_FILE} and {BATCHES_FILE} have"
+                f" hash {found.hash}, {SUMMARY_FILE} says {expected}: one of them was edited or cut"
+                f" short. {remedy}"
             )
             raise ContractError(message)
         return found
@@ -185,3 +183,37 @@ def _check_features(what: str, table: pd.DataFrame) -> None:
 
 def _lines(names: tuple[str, ...]) -> str:
     return "".join(f"{name}\n" for name in names)
+
+
+def _parsed(path: Path, read: Callable[[Path], Part], remedy: str) -> Part:
+    try:
+        return read(path)
+    except FileNotFoundError as error:
+        message = f"{path.parent} is no vocabulary: it has no {path.name}. {remedy}"
+        raise ContractError(message) from error
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+        message = f"{path} cannot be read, or is damaged ({in_a_line(error)}). {remedy}"
+        raise ContractError(message) from error
+
+
+def _read_hash(path: Path) -> str:
+    return str(json.loads(path.read_text())["hash"])
+
+
+def _read_peaks(path: Path) -> pd.DataFrame:
+    return pd.read_csv(
+        path,
+        sep="\t",
+        header=None,
+        names=[*PEAK_COLUMNS, "name"],
+        dtype={"chrom": str, "start": np.int64, "end": np.int64, "name": str},
+        keep_default_na=False,
+    )
+
+
+def _read_genes(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+
+
+def _read_names(path: Path) -> tuple[str, ...]:
+    return tuple(path.read_text().splitlines())

@@ -1,4 +1,4 @@
-"""Writing and reading a model directory."""
+"""A model with the meaning of its inputs and outputs, and how it is written to a directory."""
 
 import json
 import logging
@@ -9,20 +9,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from epifoundation import __version__
 from epifoundation.config import ModelConfig
 from epifoundation.contracts import SCHEMA_VERSION
 from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import Vocabulary
-from epifoundation.errors import ContractError, ModelError
-from epifoundation.files import whole
+from epifoundation.errors import ModelError
+from epifoundation.files import file_hash, whole
 from epifoundation.hub.card import model_card
-from epifoundation.hub.remote import local_folder
-from epifoundation.hub.weights import misfits, put_weights
 from epifoundation.model.network import EpiFoundation, Head, Sizes
 
 if TYPE_CHECKING:
@@ -117,8 +113,6 @@ class FoundationModel:
             partial.mkdir()
             self.vocabulary.write_files(partial)
             save_file(weights, partial / WEIGHTS_FILE)
-            (partial / CONFIG_FILE).write_text(_json(config))
-            shutil.copymode(partial / CONFIG_FILE, partial / WEIGHTS_FILE)  # made for us alone
             (partial / METRICS_FILE).write_text(_json(self.metrics))
             (partial / CARD_FILE).write_text(model_card(self))
             lines = (json.dumps(record) + "\n" for record in self.history)
@@ -126,6 +120,10 @@ class FoundationModel:
             if self.cell_types:
                 table = pd.DataFrame({"cell_type": self.cell_types})
                 table.to_csv(partial / CELL_TYPES_FILE, sep="\t", index=False)
+            hashed = [WEIGHTS_FILE, *([CELL_TYPES_FILE] if self.cell_types else [])]
+            config["hashes"] = {name: file_hash(partial / name) for name in hashed}
+            (partial / CONFIG_FILE).write_text(_json(config))
+            shutil.copymode(partial / CONFIG_FILE, partial / WEIGHTS_FILE)  # made for us alone
         logger.info("saved %s", directory)
 
 
@@ -148,115 +146,6 @@ def build_network(
         use_batch=design.use_batch,
         use_chromosome=design.use_chromosome,
     )
-
-
-def from_pretrained(path_or_repo_id: Path | str) -> FoundationModel:
-    """Load a model directory; its network is in eval mode, on the CPU.
-
-    A name `owner/name` that is no folder here is fetched from the Hugging Face hub, if its client
-    is installed.
-    """
-    folder = local_folder(path_or_repo_id)
-    config = _read_config(folder)
-    vocabulary = _read_vocabulary(folder, config.get("vocabulary_hash", "of no name"))
-    cell_types = _read_cell_types(folder)
-    try:
-        design = Design(
-            config=ModelConfig(**config["model"]),
-            heads=tuple(config["heads"]),
-            use_batch=config["use_batch"],
-            use_chromosome=config["use_chromosome"],
-        )
-    except (KeyError, TypeError, ValidationError) as error:
-        message = (
-            f"{folder / CONFIG_FILE} does not describe a model this package can build"
-            f" ({_in_a_line(error)}). It was written by epifoundation"
-            f" {config.get('package_version')}; this is {__version__}. Train or import it again."
-        )
-        raise ModelError(message) from error
-    network = _read_network(folder / WEIGHTS_FILE, design, vocabulary, len(cell_types))
-    history, metrics = folder / HISTORY_FILE, folder / METRICS_FILE
-    return FoundationModel(
-        network.eval(),
-        design,
-        vocabulary,
-        cell_types,
-        told=config.get("told", {}),
-        metrics=json.loads(metrics.read_text()) if metrics.exists() else {},
-        history=[json.loads(line) for line in history.read_text().splitlines()]
-        if history.exists()
-        else [],
-    )
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text())
-    except (OSError, ValueError) as error:
-        message = (
-            f"{folder} is no model directory ({error}). Give the folder that pretrain, finetune or"
-            " import-weights wrote."
-        )
-        raise ModelError(message) from error
-    found = config.get("schema_version")
-    if found != SCHEMA_VERSION:
-        message = (
-            f"{folder} has schema version {found}, this package reads {SCHEMA_VERSION}; it was"
-            f" made by epifoundation {config.get('package_version')}, which can read it."
-        )
-        raise ModelError(message)
-    return config
-
-
-def _read_vocabulary(folder: Path, expected_hash: str) -> Vocabulary:
-    try:
-        vocabulary = Vocabulary.read(folder)
-    except ContractError as error:
-        message = f"{error} Or, if it is a model, copy the whole folder again."
-        raise ModelError(message) from error
-    if vocabulary.hash != expected_hash:
-        message = (
-            f"{folder}: the weights belong to vocabulary {expected_hash}, but its files are of"
-            f" vocabulary {vocabulary.hash}. Copy the model again, as a whole folder."
-        )
-        raise ModelError(message)
-    return vocabulary
-
-
-def _read_cell_types(folder: Path) -> tuple[str, ...]:
-    path = folder / CELL_TYPES_FILE
-    if not path.exists():
-        return ()
-    return tuple(pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)["cell_type"])
-
-
-def _read_network(
-    path: Path, design: Design, vocabulary: Vocabulary, n_cell_types: int
-) -> EpiFoundation:
-    with torch.device("meta"):  # nothing is drawn that the file would overwrite
-        network = build_network(design, vocabulary, n_cell_types=n_cell_types)
-    try:
-        weights = load_file(path)
-    except (OSError, SafetensorError) as error:
-        message = (
-            f"{path} cannot be loaded ({error}): it is missing, cut short or damaged. Copy the"
-            " model again, or train it again."
-        )
-        raise ModelError(message) from error
-    if clauses := misfits(network, weights):
-        message = (
-            f"{path} cannot be loaded into the network its {CONFIG_FILE} describes:"
-            f" {'; '.join(clauses)}. Copy the model again, as a whole folder."
-        )
-        raise ModelError(message)
-    put_weights(network, weights)
-    return network
-
-
-def _in_a_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-    return f"{type(error).__name__} {error}"
 
 
 def _may_be_replaced(folder: Path) -> bool:
