@@ -1,11 +1,18 @@
 # From accessions to reads.
 # In:  the sample sheet; archives, or a catalogue (with `simulate`: the simulated one)
-# Out: R/acquire/{sample}/manifest.tsv, R/fastq/{sample}/
+# Out: R/acquire/{sample}/{manifest,reads}.tsv, R/fastq/{sample}/
+
+# The allowed barcodes, by which it is told which reads hold them; null: the package's own.
+BARCODE_LISTS = {
+    "whitelist_gex": local_or_url(cfg.align.whitelist_gex),
+    "whitelist_atac": local_or_url(cfg.align.whitelist_atac),
+}
 
 
 rule resolve:
-    """List a sample's FASTQ files: address, size, checksum and role of each."""
+    """List a sample's files: address, size, checksum, role and route of each."""
     input:
+        **BARCODE_LISTS,
         index=f"{R}/simulated/archive/index.tsv" if cfg.simulate else [],
     output:
         manifest=f"{R}/acquire/{{sample}}/manifest.tsv",
@@ -25,22 +32,27 @@ rule resolve:
         },
         catalogue=lambda wildcards: cfg.acquire.catalogue,
         code=code_of(
+            "acquire/addresses.py",
             "acquire/catalogue.py",
+            "acquire/content.py",
             "acquire/encode.py",
             "acquire/geo.py",
+            "acquire/locator.py",
             "acquire/resolve.py",
             "acquire/roles.py",
+            "acquire/routes.py",
         ),
     script:
         "../workflow_scripts/resolve.py"
 
 
 rule download:
-    """Fetch and verify a sample's FASTQ files; what arrived before a failure is kept."""
+    """Fetch, verify and unpack a sample's reads; what arrived before a failure is kept."""
     input:
+        **BARCODE_LISTS,
         manifest=rules.resolve.output.manifest,
     output:
-        # checked against the manifest's sums, so no code of ours decides what is in it
+        reads=f"{R}/acquire/{{sample}}/reads.tsv",
         fastq=(
             directory(f"{R}/fastq/{{sample}}")
             if cfg.acquire.keep_fastq
@@ -52,11 +64,16 @@ rule download:
         f"{R}/benchmarks/download/{{sample}}.tsv"
     conda:
         "../envs/epifoundation.yaml"
-    threads: 1
+    threads: 4
     resources:
-        mem_mb=1000,
-        runtime=24 * 60,
+        mem_mb=4000 if cfg.simulate is None else 1000,  # fasterq-dump and bamtofastq
+        runtime=48 * 60,
     params:
-        code=code_of("acquire/download.py"),
+        code=code_of(
+            "acquire/content.py",
+            "acquire/download.py",
+            "acquire/roles.py",
+            "acquire/unpack.py",
+        ),
     script:
         "../workflow_scripts/download.py"

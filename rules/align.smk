@@ -15,7 +15,7 @@ if cfg.align.engine == "open":
     rule align_open:
         """Count genes with STARsolo, make fragments with bwa, and call cells on both."""
         input:
-            manifest=f"{R}/acquire/{{sample}}/manifest.tsv",
+            reads=f"{R}/acquire/{{sample}}/reads.tsv",
             fastq=f"{R}/fastq/{{sample}}",
             star=f"{R}/reference/star",
             bwa=multiext(
@@ -58,7 +58,7 @@ else:
     rule align_cellranger_arc:
         """Run Cell Ranger ARC 2.0 and keep what later steps read."""
         input:
-            manifest=f"{R}/acquire/{{sample}}/manifest.tsv",
+            reads=f"{R}/acquire/{{sample}}/reads.tsv",
             fastq=f"{R}/fastq/{{sample}}",
             reference=f"{R}/reference/arc",
         output:

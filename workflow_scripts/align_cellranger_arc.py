@@ -5,7 +5,7 @@ from pathlib import Path
 from snakemake.iocontainers import Snakemake
 
 from epifoundation.align.cellranger_arc import run_cellranger_arc
-from epifoundation.contracts import MANIFEST
+from epifoundation.contracts import READS
 from epifoundation.jobs import job
 
 snakemake: Snakemake
@@ -13,7 +13,7 @@ snakemake: Snakemake
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
         run_cellranger_arc(
-            MANIFEST.read(snakemake.input.manifest),
+            READS.read(snakemake.input.reads),
             Path(snakemake.input.fastq),
             Path(snakemake.output.summary).parent,
             sample=snakemake.wildcards.sample,

@@ -6,7 +6,7 @@ from snakemake.iocontainers import Snakemake
 
 from epifoundation.align.open_engine import align_open
 from epifoundation.config import AlignConfig
-from epifoundation.contracts import MANIFEST
+from epifoundation.contracts import READS
 from epifoundation.jobs import job
 
 snakemake: Snakemake
@@ -14,7 +14,7 @@ snakemake: Snakemake
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
         align_open(
-            MANIFEST.read(snakemake.input.manifest),
+            READS.read(snakemake.input.reads),
             Path(snakemake.input.fastq),
             Path(snakemake.output.summary).parent,
             sample=snakemake.wildcards.sample,

@@ -2,7 +2,9 @@
 
 from snakemake.iocontainers import Snakemake
 
+from epifoundation.acquire.content import read_lists
 from epifoundation.acquire.resolve import Accessions, resolve
+from epifoundation.align.barcodes import packaged_whitelist
 from epifoundation.config import load_config
 from epifoundation.contracts import MANIFEST
 from epifoundation.jobs import job
@@ -13,5 +15,10 @@ if __name__ == "__main__":
     with job(log=snakemake.log[0]):
         # what cannot change the result stays out of params, where a change reruns the rule
         settings = load_config(snakemake.config).acquire
-        manifest = resolve(Accessions(**snakemake.params.accessions), settings)
+        lists = read_lists(
+            snakemake.input.whitelist_gex or packaged_whitelist("gex"),
+            snakemake.input.whitelist_atac or packaged_whitelist("atac"),
+        )
+        accessions = Accessions(**snakemake.params.accessions)
+        manifest = resolve(accessions, settings, lists=lists)
         MANIFEST.write(manifest, snakemake.output.manifest)

@@ -33,10 +33,11 @@ COLUMNS = (
 TYPED = (".h5ad", ".h5mu")  # formats whose cells can have a cell_type
 COUNTS_FORMATS, FRAGMENTS_FORMATS = (".h5", *TYPED), (".tsv", ".tsv.gz", ".bed", ".bed.gz")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+SOURCES = ("", "GEO", "SRA", "ENCODE", "catalogue", "URL")
 ALLOWED = {
     "role": ("atlas", "evaluation"),
     "entry": ("fastq", "fragments", "matrices"),
-    "source": ("", "GEO", "ENCODE", "catalogue"),
+    "source": SOURCES,
 }
 
 

@@ -66,6 +66,7 @@ def test_numbers_outside_their_range_are_named():
         "library": "gex",
         "lane": "1",
         "read": "R1",
+        "route": "fastq",
     }
     with pytest.raises(
         ContractError, match=r"'bytes' is outside 1\.\..* in 1 of 1 rows \(first: 0\)"

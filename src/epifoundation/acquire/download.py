@@ -1,5 +1,6 @@
 """All files of one sample, several at once, each whole and verified."""
 
+import hashlib
 import logging
 import shutil
 import threading
@@ -10,8 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from epifoundation.acquire.content import BarcodeList, FirstReads, check_pairing
+from epifoundation.acquire.locator import PREFETCH
 from epifoundation.acquire.transfer import fetch
+from epifoundation.acquire.unpack import Unpacked, prefetch, unpack
 from epifoundation.config import AcquireConfig
+from epifoundation.contracts import READS
 from epifoundation.errors import AcquireError
 
 logger = logging.getLogger(__name__)
@@ -22,31 +27,124 @@ def download(
     directory: Path | str,
     settings: AcquireConfig,
     *,
+    lists: Mapping[str, BarcodeList] | None = None,
+    threads: int = 1,
     wait_seconds: float = 1.0,
-) -> None:
-    """Fill `directory` with the files of a MANIFEST; it appears when all of them are right.
+) -> pd.DataFrame:
+    """Fill `directory` with a sample's FASTQ files and return their table (contracts.READS).
 
-    Until then they gather in `.incoming-<name>` beside it, so that a call after a failure fetches
-    only what is lacking. The first error stops the files not yet begun.
+    It appears when all of them are right. Until then what the MANIFEST lists gathers in
+    `.incoming-<name>` beside it, so that a call after a failure fetches only what is lacking. The
+    first error stops the files not yet begun. Of BAM and archived runs FASTQ is made once all is
+    here; they are then removed. With `lists` the barcodes of both libraries must be of the same
+    cells.
     """
     directory = Path(directory)
     incoming = directory.with_name(f".incoming-{directory.name}")
     if directory.is_dir() and not incoming.exists():
         directory.rename(incoming)
     incoming.mkdir(parents=True, exist_ok=True)
-    _check_space(manifest, incoming)
-    progress = _Progress(directory.name, manifest, incoming)
+    done = incoming / f".reads-{_hash(manifest)}.tsv"  # written when only moving is left
+    if not done.exists():
+        _check_space(manifest, incoming)
+        _fetch_all(manifest, incoming, settings, directory.name, wait_seconds)
+        first = FirstReads(lists, settings.retries)
+        rows = _rows_as_they_are(manifest, incoming)
+        for file in unpack(manifest, incoming, first, threads=threads):
+            rows.append(_row_of(file))
+            link = incoming / str(rows[-1]["file"])
+            link.unlink(missing_ok=True)
+            link.hardlink_to(file.path)
+        table = pd.DataFrame(rows)
+        if lists is not None:
+            _check_pairing(table, incoming, first, len(lists["gex"].line), directory.name)
+        READS.write(table, done)
+    table = READS.read(done)
+    keep = {incoming / name for name in table["file"]}
+    for path in set(incoming.iterdir()) - keep - {done}:
+        _remove(path)  # of an earlier manifest, or what FASTQ was made of
+    if directory.exists():
+        shutil.rmtree(directory)
+    done.unlink()
+    incoming.rename(directory)
+    return table
+
+
+def _hash(manifest: pd.DataFrame) -> str:
+    text = manifest.to_csv(sep="\t", index=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _rows_as_they_are(manifest: pd.DataFrame, folder: Path) -> list[dict[str, object]]:
+    """Return the rows of READS of the files that are FASTQ already."""
+    fastq = manifest[manifest["route"] == "fastq"]
+    return [
+        {
+            "file": row["file"],
+            "bytes": (folder / str(row["file"])).stat().st_size,
+            "library": row["library"],
+            "lane": row["lane"],
+            "read": row["read"],
+            "origin": row.get("origin") or row["url"],
+        }
+        for row in fastq.to_dict("records")
+    ]
+
+
+def _row_of(file: Unpacked) -> dict[str, object]:
+    return {
+        "file": f"{file.library}_{file.lane}_{file.read}.fastq.gz",
+        "bytes": file.path.stat().st_size,
+        "library": file.library,
+        "lane": file.lane,
+        "read": file.read,
+        "origin": file.origin,
+    }
+
+
+def _check_pairing(
+    table: pd.DataFrame, folder: Path, first: FirstReads, n_barcodes: int, sample: str
+) -> None:
+    """Hold the barcodes of the first lanes of both libraries against each other."""
+    lines = []
+    for library, read in (("gex", "R1"), ("atac", "R2")):
+        files = table.loc[(table["library"] == library) & (table["read"] == read), "file"]
+        if files.empty:
+            return
+        lines.append(first.barcodes(str(folder / files.iloc[0]), library))
+    if lines[0] is not None and lines[1] is not None:
+        check_pairing(lines[0], lines[1], n_barcodes, names=f"sample {sample}")
+
+
+def _fetch_all(
+    manifest: pd.DataFrame,
+    incoming: Path,
+    settings: AcquireConfig,
+    sample: str,
+    wait_seconds: float,
+) -> None:
+    """Fetch what a manifest lists, several files at once."""
+    progress = _Progress(sample, manifest, incoming)
     failed = threading.Event()
 
     def one(row: Mapping[Hashable, object]) -> None:
         if failed.is_set():
             return
-        name = str(row["file"])
+        name, url = str(row["file"]), str(row["url"])
         try:
+            if url.startswith(PREFETCH) and not (incoming / name).exists():
+                prefetch(url.removeprefix(PREFETCH), incoming / name)
             fetch(
-                str(row["url"]),
+                url if not url.startswith(PREFETCH) else str(incoming / name),
                 incoming / name,
-                md5=str(row["md5"]),
+                md5=str(row["md5"]) or None,
                 bytes=int(str(row["bytes"])),
                 retries=settings.retries,
                 wait_seconds=wait_seconds,
@@ -58,17 +156,13 @@ def download(
         progress.finish(name)
 
     with ThreadPoolExecutor(max_workers=settings.parallel_downloads) as pool:
-        for future in [pool.submit(one, row) for row in manifest.to_dict("records")]:
-            future.result()
-    for path in set(incoming.iterdir()) - {incoming / name for name in manifest["file"]}:
-        path.unlink()  # of an earlier manifest
-    if directory.exists():
-        shutil.rmtree(directory)
-    incoming.rename(directory)
+        futures = [pool.submit(one, row) for row in manifest.to_dict("records")]
+    for future in futures:
+        future.result()
 
 
 def _check_space(manifest: pd.DataFrame, incoming: Path) -> None:
-    here = sum(path.stat().st_size for path in incoming.iterdir())
+    here = sum(path.stat().st_size for path in incoming.iterdir() if path.is_file())
     needed = int(manifest["bytes"].sum()) - here
     free = shutil.disk_usage(incoming).free
     if needed > free:

@@ -12,6 +12,8 @@ from epifoundation.errors import AcquireError
 logger = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
+BARCODE_ELEMENTS = {"cell barcode", "barcode", "UMI"}  # of `read_structure`
+HUMAN = "Homo sapiens"
 ASSAY_WORD = {"gex": "RNA", "atac": "ATAC"}  # in assay_term_name; a multiome has no term itself
 
 
@@ -23,6 +25,8 @@ def files_at_encode(accession: str, library: str, hosts: Hosts, *, retries: int)
     """
     found = _get(accession, "experiments", hosts, retries)
     experiment = _component(found, library, hosts, retries) if _is_series(found) else found
+    for record in (found, experiment):
+        _check_record(record)
     assay = str(experiment.get("assay_term_name", ""))
     if ASSAY_WORD[library] not in assay:
         message = (
@@ -64,6 +68,40 @@ def _get(accession: str, kind: str, hosts: Hosts, retries: int) -> Record:
         message = f"ENCODE does not know {accession} ({url}). Correct it in the sample sheet."
         raise AcquireError(message)
     return record
+
+
+def _check_record(record: Record) -> None:
+    """Raise AcquireError for what was withdrawn, and for what is not human."""
+    accession, status = record.get("accession"), record.get("status") or "released"
+    if status != "released":
+        message = (
+            f"{accession} is {status} at ENCODE, not released: its keepers no longer stand by it."
+            " See its page for what replaces it."
+        )
+        raise AcquireError(message)
+    species = _species(record)
+    if species - {HUMAN}:
+        message = (
+            f"{accession} is of {', '.join(sorted(species))}, not of {HUMAN}: the genome, the"
+            " profiles and the model are human. Take the sample off the sheet."
+        )
+        raise AcquireError(message)
+
+
+def _species(record: Record) -> set[str]:
+    """Return the species that a record names, of itself and of its replicates' biosamples."""
+    organisms = record.get("organism") or []
+    found = list(organisms) if isinstance(organisms, list) else [organisms]
+    for replicate in record.get("replicates") or []:
+        if isinstance(replicate, Mapping):
+            library = replicate.get("library")
+            sample = library.get("biosample") if isinstance(library, Mapping) else None
+            found.append(sample.get("organism") if isinstance(sample, Mapping) else None)
+    return {
+        str(item["scientific_name"])
+        for item in found
+        if isinstance(item, Mapping) and item.get("scientific_name")
+    }
 
 
 def _is_series(record: Record) -> bool:
@@ -119,7 +157,12 @@ def _replicate(file: Record) -> tuple[int, int]:
 
 
 def _declared(file: Record, library: str) -> str:
-    """Return the read in Cell Ranger ARC's words."""
+    """Return the read in Cell Ranger ARC's words; where a structure is told, by what it holds."""
+    elements = {part.get("sequence_element") for part in file.get("read_structure") or []}
+    if elements & BARCODE_ELEMENTS:
+        return "R2" if library == "atac" else "R1"
+    if elements and library == "gex" and file["output_type"] == "reads":
+        return "R2"
     if file["output_type"] == "index reads":
         return "R2" if library == "atac" else "I1"
     second = "R3" if library == "atac" else "R2"

@@ -1,42 +1,44 @@
-"""Accessions of GEO: sample to SRA experiment through GEO, experiment to files through ENA."""
+"""Accessions of GEO and SRA: series, sample, experiment or run to runs, and runs to files."""
 
 import re
-import zlib
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import PurePosixPath
 
+from epifoundation.acquire.content import FirstReads
 from epifoundation.acquire.hosts import Hosts
-from epifoundation.acquire.roles import ReadFile, assign_reads
-from epifoundation.acquire.transfer import read_beginning
+from epifoundation.acquire.locator import runs_at_ncbi
+from epifoundation.acquire.roles import ReadFile
+from epifoundation.acquire.routes import OWN_FILES, files_of_run
 from epifoundation.acquire.web import get_json, get_text
 from epifoundation.errors import AcquireError
 
 SRA_ACCESSION = re.compile(r"[SED]R[XR]\d+")
-# bcl2fastq's names: <sample>_S1_L001_R1_001.fastq.gz; SRA keeps originals as <name>.1
-ILLUMINA_READ = re.compile(r"_(?P<read>[RI][123])(?P<rest>(_\d{3})?\.f(ast)?q\.gz(\.\d+)?)$")
-ENA_NUMBER = re.compile(r"_\d\.fastq\.gz$")
-FASTQ = re.compile(r"\.f(ast)?q\.gz(\.\d+)?$")
+CONTROLLED = re.compile(r"EGA[SDNFCRX]\d+|phs\d+.*|JGA[SD]\d+")
 STRATEGY = {"gex": "RNA-Seq", "atac": "ATAC-seq"}
-BEGINNING_BYTES = 1 << 16
-OWN_FILES = (
-    "List such files in a catalogue of your own and set the sample's source to `catalogue`"
-    " (config/README.md)."
-)
+HUMAN = "Homo sapiens"
 Run = Mapping[str, str]
 
 
-def files_at_geo(accession: str, library: str, hosts: Hosts, *, retries: int) -> list[ReadFile]:
-    """Return the FASTQ files of a GEO sample (GSM), or of an SRA experiment or run.
+def files_at_geo(
+    accession: str, library: str, hosts: Hosts, first: FirstReads, *, retries: int
+) -> list[ReadFile]:
+    """Return the files of a GEO series (GSE) or sample (GSM), or of an SRA experiment or run.
 
-    The submitter's own FASTQ files are preferred to those ENA makes of the archived run: only the
-    former are sure to hold the index and barcode reads. Read lengths are read off the files.
+    Of a series the one sample of the library is taken; where it has several, the error lists them.
     """
+    if CONTROLLED.fullmatch(accession):
+        message = (
+            f"{accession} is under controlled access: its files are given only to who is granted"
+            f" them by its data access committee. {OWN_FILES}"
+        )
+        raise AcquireError(message)
     runs = [
         run
-        for experiment in _experiments(accession, hosts, retries)
+        for experiment in _experiments(accession, library, hosts, retries)
         for run in _runs(accession, experiment, hosts, retries)
     ]
+    species = {run.get("scientific_name") or HUMAN for run in runs}
+    if species != {HUMAN}:
+        _refuse_species(accession, species)
     strategies = {run.get("library_strategy", "") for run in runs}
     other = STRATEGY["atac" if library == "gex" else "gex"]
     if other in strategies:
@@ -48,22 +50,34 @@ def files_at_geo(accession: str, library: str, hosts: Hosts, *, retries: int) ->
     return [
         file
         for run in sorted(runs, key=lambda r: r["run_accession"])
-        for file in _files_of_run(run, library, hosts, retries)
+        for file in files_of_run(run, library, hosts, first, retries=retries)
     ]
 
 
-def _experiments(accession: str, hosts: Hosts, retries: int) -> list[str]:
+def _refuse_species(accession: str, species: set[str]) -> None:
+    message = (
+        f"{accession} is of {', '.join(sorted(species))}, not of {HUMAN}: the genome, the profiles"
+        " and the model are human. Take the sample off the sheet."
+    )
+    raise AcquireError(message)
+
+
+def _experiments(accession: str, library: str, hosts: Hosts, retries: int) -> list[str]:
     if SRA_ACCESSION.fullmatch(accession):
         return [accession]
+    if accession.startswith("GSE"):
+        accession = _sample_of_series(accession, library, hosts, retries)
     url = hosts.geo_sample(accession)
     record = get_text(url, retries=retries) or ""
     if f"^SAMPLE = {accession}" not in record:
-        message = (
-            f"GEO does not show a sample {accession} ({url}). Correct it in the sample sheet; a"
-            " series (GSE) is not a sample, and a private sample is not shown."
-        )
+        message = f"GEO does not show a sample {accession} ({url}). {_why_not_shown(record)}"
         raise AcquireError(message)
-    relations = re.findall(r"^!Sample_relation = SRA: \S*?(SRX\d+)\s*$", record, flags=re.MULTILINE)
+    species = set(_values(record, "organism_ch1"))
+    if species - {HUMAN}:
+        _refuse_species(accession, species)
+    relations = [
+        m[1] for v in _values(record, "relation") if (m := re.search(r"SRA: .*(SRX\d+)", v))
+    ]
     if not relations:
         message = (
             f"{accession}: its GEO record names no SRA experiment, so its reads are not public"
@@ -73,89 +87,54 @@ def _experiments(accession: str, hosts: Hosts, retries: int) -> list[str]:
     return list(dict.fromkeys(relations))
 
 
+def _why_not_shown(record: str) -> str:
+    """Say why GEO shows no record, as far as its answer tells."""
+    if private := re.search(r"is currently private[^.<\n]*", record):
+        return f"It says: it {private[0].strip()}. Wait for it, or take the sample off the sheet."
+    if gone := re.search(r"was (deleted|withdrawn|removed)[^.<\n]*", record):
+        return f"It says: it {gone[0].strip()}. Take the sample off the sheet."
+    return "Correct it in the sample sheet, or take the sample off."
+
+
+def _values(record: str, name: str) -> list[str]:
+    found = re.findall(rf"^!Sample_{name} = (.*)$", record, flags=re.MULTILINE)
+    return [value.strip() for value in found]
+
+
+def _sample_of_series(series: str, library: str, hosts: Hosts, retries: int) -> str:
+    url = hosts.geo_samples(series)
+    text = get_text(url, retries=retries) or ""
+    found = re.findall(r"^\^SAMPLE = (GSM\d+)(.*?)(?=^\^|\Z)", text, re.MULTILINE | re.DOTALL)
+    records: dict[str, str] = dict(found)
+    if not records:
+        message = f"GEO does not show a series {series} ({url}). {_why_not_shown(text)}"
+        raise AcquireError(message)
+    fitting = [
+        name
+        for name, body in records.items()
+        if STRATEGY[library] in _values(body, "library_strategy")
+    ]
+    if len(fitting) != 1:
+        listed = "; ".join(
+            f"{name} {' '.join(_values(records[name], 'title'))!r}" for name in fitting[:8]
+        )
+        column = "rna" if library == "gex" else "atac"
+        message = (
+            f"{series} has {len(fitting)} samples of {STRATEGY[library]}, expected one"
+            f" ({listed or f'it has {len(records)} of other kinds'}). Name the sample (GSM) in"
+            f" column {column} of the sample sheet."
+        )
+        raise AcquireError(message)
+    return fitting[0]
+
+
 def _runs(accession: str, experiment: str, hosts: Hosts, retries: int) -> list[Run]:
     url = hosts.ena_runs(experiment)
-    runs = get_json(url, retries=retries)
+    runs = get_json(url, retries=retries) or runs_at_ncbi(experiment, hosts, retries=retries)
     if not runs:
         message = (
-            f"{accession}: ENA lists no run of {experiment} ({url}). It was withdrawn, is under"
-            " controlled access, or is too new; see its SRA page."
+            f"{accession}: neither ENA nor NCBI lists a run of {experiment} ({url}). It was"
+            " withdrawn, is under controlled access, or is too new; see its SRA page."
         )
         raise AcquireError(message)
     return list(runs)
-
-
-def _files_of_run(run: Run, library: str, hosts: Hosts, retries: int) -> list[ReadFile]:
-    """Return the files of a run that hold its reads, or say what the archive lacks."""
-    submitted = [f for f in _listed(run, "submitted", hosts) if FASTQ.search(f.name)]
-    files = submitted or _without_orphans(_listed(run, "fastq", hosts))
-    measured = [
-        replace(file, read_length=first_read_length(file.url, retries=retries)) for file in files
-    ]
-    for lane in dict.fromkeys(f.lane for f in measured) or ("",):
-        members = [f for f in measured if f.lane == lane]
-        hint = _hint(run, generated=not submitted)
-        assign_reads(members, library, run=run["run_accession"], hint=hint)
-    return measured
-
-
-def _listed(run: Run, kind: str, hosts: Hosts) -> list[ReadFile]:
-    """Return what ENA lists under `kind` (fastq or submitted) with size and checksum."""
-    name = run["run_accession"]
-    columns = [run.get(f"{kind}_{what}") or "" for what in ("ftp", "bytes", "md5")]
-    addresses, sizes, checksums = (column.split(";") for column in columns)
-    if not len(addresses) == len(sizes) == len(checksums):
-        return []
-    files = []
-    for address, size, md5 in zip(addresses, sizes, checksums, strict=True):
-        if not (address and size and md5):
-            continue  # a file that cannot be verified is not taken
-        file_name = PurePosixPath(address).name
-        illumina = ILLUMINA_READ.search(file_name)
-        lane = ILLUMINA_READ.sub("", file_name) if illumina else ENA_NUMBER.sub("", file_name)
-        url = address if "://" in address else hosts.ena_files + address
-        read = illumina["read"] if illumina else ""
-        files.append(ReadFile(file_name, url, int(size), md5, name, f"{name} {lane}", read))
-    return files
-
-
-def _without_orphans(files: list[ReadFile]) -> list[ReadFile]:
-    """Drop the file of reads without a mate (`<run>.fastq.gz`) that may lie beside the pairs."""
-    numbered = [f for f in files if ENA_NUMBER.search(f.name)]
-    return numbered or files
-
-
-def _hint(run: Run, *, generated: bool) -> str:
-    bams = [a for a in (run.get("submitted_ftp") or "").split(";") if ".bam" in a]
-    if bams:
-        original = PurePosixPath(bams[0]).name
-        return (
-            f"The run was submitted as {original}: fetch it and turn it into FASTQ with"
-            f" `cellranger bamtofastq`. {OWN_FILES}"
-        )
-    if generated:
-        return (
-            "ENA's FASTQ leaves out reads that SRA marks as technical, 10x barcodes among them."
-            f" Get all with `prefetch {run['run_accession']}` and `fasterq-dump --split-files"
-            f" --include-technical`. {OWN_FILES}"
-        )
-    return f"The submitted files lack it; ask their authors. {OWN_FILES}"
-
-
-def first_read_length(url: str, *, retries: int) -> int:
-    """Return the length of the longest of a FASTQ file's first reads."""
-    packed = read_beginning(url, BEGINNING_BYTES, retries=retries)
-    try:
-        text = zlib.decompressobj(wbits=31).decompress(packed, 1 << 20)
-    except zlib.error:
-        text = b""
-    lines = text.split(b"\n")
-    reads = [
-        lines[i + 1]
-        for i in range(0, len(lines) - 2, 4)  # the last line may be cut
-        if lines[i].startswith(b"@")
-    ]
-    if not reads:
-        message = f"{url} does not begin as gzipped FASTQ. See what the archive serves there."
-        raise AcquireError(message)
-    return max(map(len, reads[:100]))

@@ -36,6 +36,7 @@ def manifest(
                 "library": library,
                 "lane": lane,
                 "read": read,
+                "route": "fastq",
             }
         )
     table = pd.DataFrame(rows)

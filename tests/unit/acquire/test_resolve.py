@@ -1,5 +1,6 @@
 """Accessions to manifests, against answers in the shapes the archives give."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,14 @@ def settings(catalogue: str | None = None) -> AcquireConfig:
 
 
 def hosts(server: FileServer) -> Hosts:
-    return Hosts(encode=server.url, ena=server.url, ena_files="http://", geo=server.url)
+    return Hosts(
+        encode=server.url,
+        ena=server.url,
+        ena_files="http://",
+        geo=server.url,
+        eutils=server.url,
+        locator=server.url,
+    )
 
 
 # ---- catalogue
@@ -96,7 +104,7 @@ def test_catalogue_without_roles_or_lanes_is_read_by_length(tmp_path: Path) -> N
     [
         ({"rna": "A9"}, "sample s1: A9: .*index.tsv lists no such accession.*A1g, A1a"),
         ({"atac": "A1g"}, "sample s1: A1g: .*index.tsv lists only gex files"),
-        ({"source": "here"}, "source is 'here'; only catalogue, ENCODE and GEO"),
+        ({"source": "here"}, "source is 'here'; only GEO, SRA, ENCODE, catalogue, URL hold"),
     ],
     ids=["unknown", "other library", "source"],
 )
@@ -371,7 +379,29 @@ def test_geo_sample_is_followed_to_files_with_roles(
     assert all(r.startswith("bytes=0-") for p, r in server.asked if p.startswith("/vol1/"))
 
 
-def test_run_without_its_barcode_read_says_where_it_is(
+def locate(server: FileServer, run: str, files: dict[str, bytes], **changes: object) -> None:
+    """Let the data locator list files of a run: open, and once more behind a payment."""
+    listed = []
+    for name, content in files.items():
+        server.files[f"/open/{name}"] = content
+        paid = {"service": "gs", "link": f"{server.url}/paid/{name}", "payRequired": True}
+        link = {"service": "s3", "link": f"{server.url}/open/{name}", "payRequired": False}
+        listed.append(
+            {
+                "type": "sra" if "." not in name else "bam",
+                "name": name,
+                "size": len(content),
+                "md5": hashlib.md5(content).hexdigest(),
+                "locations": [paid, link],
+            }
+            | changes
+        )
+    answer = {"version": "2", "result": [{"bundle": run, "status": 200, "files": listed}]}
+    path = hosts(server).located(run).removeprefix(server.url)
+    server.files[path] = json.dumps(answer).encode()
+
+
+def test_run_without_its_barcode_read_is_taken_from_its_archived_form(
     server: FileServer, geo: Callable[..., dict[str, str]]
 ) -> None:
     geo("GSM1", "fastq", {"SRR1_1.fastq.gz": 28, "SRR1_2.fastq.gz": 91})
@@ -379,20 +409,107 @@ def test_run_without_its_barcode_read_says_where_it_is(
     with pytest.raises(AcquireError) as caught:
         resolve(PAIR, settings(), hosts(server))
     message = str(caught.value)
-    assert "sample bmmc: SRR2: the ATAC barcode read (16 or 24 bases) is lacking" in message
+    assert "sample bmmc: SRR2 has no file with all ATAC reads" in message
+    assert "FASTQ by ENA: the ATAC barcode read (16 or 24 bases) is lacking" in message
     assert "SRR2_1.fastq.gz (50 bases), SRR2_2.fastq.gz (49 bases)" in message
-    assert "prefetch SRR2" in message
-    assert "--include-technical" in message
+    assert "the .sra (for `fasterq-dump --include-technical`)" in message
+    locate(server, "SRR2", {"SRR2": b"the archived run"})
+    last = resolve(PAIR, settings(), hosts(server)).iloc[2]
+    assert (last["file"], last["route"], last["read"]) == ("atac_SRR2.sra", "sra", "")
+    assert last["url"] == f"{server.url}/open/SRR2"
+    locate(server, "SRR2", {"SRR2": b"the archived run"}, locations=[])
+    assert resolve(PAIR, settings(), hosts(server))["url"].iloc[2] == "prefetch:SRR2"
 
 
-def test_run_submitted_as_bam_says_so(
-    server: FileServer, geo: Callable[..., dict[str, str]]
+@pytest.mark.parametrize("keeper", ["ENA", "NCBI"])
+def test_run_submitted_as_bam_is_taken_as_such(
+    server: FileServer, geo: Callable[..., dict[str, str]], keeper: str
 ) -> None:
     bam = "ftp.sra.ebi.ac.uk/vol1/run/SRR176/SRR1/site1_gex.possorted_bam.bam.1"
-    geo("GSM1", "fastq", {"SRR1_1.fastq.gz": 91}, submitted_ftp=bam)
-    with pytest.raises(
-        AcquireError, match="GEX barcode read.*site1_gex.possorted_bam.bam.1.*bamto"
-    ):
+    sure = {"submitted_bytes": "9", "submitted_md5": MD5} if keeper == "ENA" else {}
+    geo("GSM1", "fastq", {"SRR1_1.fastq.gz": 91}, submitted_ftp=bam, **sure)
+    geo("GSM2", "fastq", {"a_1.fastq.gz": 50, "a_2.fastq.gz": 24, "a_3.fastq.gz": 49})
+    if keeper == "NCBI":
+        with pytest.raises(AcquireError, match="SRR1.*site1_gex.*ENA tells no size and MD5"):
+            resolve(PAIR, settings(), hosts(server))
+        locate(server, "SRR1", {"site1_gex.possorted_bam.bam.1": b"bam", "SRR1": b"aligned"})
+    row = resolve(PAIR, settings(), hosts(server)).iloc[0]
+    assert (row["route"], row["file"]) == ("bam", "gex_site1_gex.bam")
+    assert row["url"].startswith("http://ftp.sra" if keeper == "ENA" else server.url)
+
+
+def test_runs_that_only_ncbi_knows_and_controlled_ones(
+    server: FileServer, geo: Callable[..., dict[str, str]]
+) -> None:
+    geo("GSM1", "fastq", {"SRR1_1.fastq.gz": 28, "SRR1_2.fastq.gz": 91})
+    geo("GSM2", "fastq", {"SRR2_1.fastq.gz": 50})
+    own = hosts(server)
+    del server.files[own.ena_runs("SRX2").removeprefix(server.url)]
+    found = json.dumps({"esearchresult": {"idlist": ["7"]}}).encode()
+    server.files[own.sra_search("SRX2").removeprefix(server.url)] = found
+    table = "Run,Experiment,LibraryStrategy,ScientificName\nSRR2,SRX2,ATAC-seq,Homo sapiens\n\n"
+    server.files[own.sra_runs(["7"]).removeprefix(server.url)] = table.encode()
+    locate(server, "SRR2", {"SRR2": b"run"})
+    assert resolve(PAIR, settings(), own)["origin"].iloc[2] == "SRR2"
+    refused = {"result": [{"bundle": "SRR2", "status": 403, "msg": "request access to phs1"}]}
+    server.files[own.located("SRR2").removeprefix(server.url)] = json.dumps(refused).encode()
+    with pytest.raises(AcquireError, match="SRR2 is under controlled access.*phs1"):
+        resolve(PAIR, settings(), own)
+    with pytest.raises(AcquireError, match="EGAS00001005911 is under controlled access"):
+        resolve(Accessions("s", "GEO", "EGAS00001005911", "GSM2"), settings(), own)
+
+
+SOFT_SAMPLE = """^SAMPLE = {0}
+!Sample_title = {1}
+!Sample_organism_ch1 = {2}
+!Sample_library_strategy = {3}
+!Sample_relation = SRA: https://www.ncbi.nlm.nih.gov/sra?term=SRX{4}
+"""
+
+
+def test_series_is_its_one_sample_of_the_library(
+    server: FileServer, geo: Callable[..., dict[str, str]]
+) -> None:
+    geo("GSM1", "fastq", {"SRR1_1.fastq.gz": 28, "SRR1_2.fastq.gz": 91})
+    geo("GSM2", "fastq", {"a_1.fastq.gz": 50, "a_2.fastq.gz": 24, "a_3.fastq.gz": 49})
+    rna = SOFT_SAMPLE.format("GSM1", "Donor 1 GEX", "Homo sapiens", "RNA-Seq", 1)
+    atac = SOFT_SAMPLE.format("GSM2", "Donor 1 ATAC", "Homo sapiens", "ATAC-seq", 2)
+    path = hosts(server).geo_samples("GSE9").removeprefix(server.url)
+    server.files[path] = (rna + atac).encode()
+    series = Accessions("s", "GEO", "GSE9", "GSE9")
+    assert list(resolve(series, settings(), hosts(server))["origin"].unique()) == ["SRR1", "SRR2"]
+    server.files[path] += rna.replace("GSM1", "GSM3").encode()
+    with pytest.raises(AcquireError, match="2 samples of RNA-Seq.*GSM1 'Donor 1 GEX'; GSM3.*rna"):
+        resolve(series, settings(), hosts(server))
+
+
+@pytest.mark.parametrize("told_by", ["GEO", "ENA"])
+def test_mouse_is_refused(
+    server: FileServer, geo: Callable[..., dict[str, str]], told_by: str
+) -> None:
+    species = "Mus musculus"
+    geo("GSM1", "fastq", {"SRR1_1.fastq.gz": 28}, scientific_name=species)
+    if told_by == "GEO":
+        path = hosts(server).geo_sample("GSM1").removeprefix(server.url)
+        server.files[path] = SOFT_SAMPLE.format("GSM1", "x", species, "RNA-Seq", 1).encode()
+    with pytest.raises(AcquireError, match="sample bmmc: GSM1 is of Mus musculus, not of Homo"):
+        resolve(PAIR, settings(), hosts(server))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ('Accession "GSM1" is currently private and is scheduled to be released on May 1, 2031.',
+         "it is currently private and is scheduled to be released on May 1, 2031. Wait"),
+        ('Accession "GSM1" was deleted by the GEO staff on Mar 12, 2020.', "it was deleted by"),
+    ],
+)  # fmt: skip
+def test_private_and_withdrawn_samples_are_told_apart(
+    server: FileServer, answer: str, message: str
+) -> None:
+    path = hosts(server).geo_sample("GSM1").removeprefix(server.url)
+    server.files[path] = answer.encode()
+    with pytest.raises(AcquireError, match=message):
         resolve(PAIR, settings(), hosts(server))
 
 
@@ -411,7 +528,7 @@ def test_unknown_or_private_geo_accession_is_explained(
         resolve(PAIR, settings(), hosts(server))
     geo("GSM1", "fastq", {"SRR1_1.fastq.gz": 28})
     del server.files[hosts(server).ena_runs("SRX1").removeprefix(server.url)]
-    with pytest.raises(AcquireError, match="GSM1: ENA lists no run of SRX1"):
+    with pytest.raises(AcquireError, match="GSM1: neither ENA nor NCBI lists a run of SRX1"):
         resolve(PAIR, settings(), hosts(server))
     path = hosts(server).geo_sample("GSM1").removeprefix(server.url)
     server.files[path] = b"^SAMPLE = GSM1\n!Sample_title = private reads\n"
