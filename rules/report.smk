@@ -12,7 +12,7 @@ include: "shown.smk"
 rule table:
     """Lay out one table of results from the metrics."""
     input:
-        metrics=rules.collect_metrics.output.metrics,
+        unpack(table_inputs),
     output:
         **{name: f"{R}/tables/table{{number}}.{name}" for name in TABLE_FORMATS},
     log:
@@ -27,12 +27,8 @@ rule table:
         runtime=10,
     params:
         printed_comparable=cfg.benchmark.printed_comparable,
-        code=code_of(
-            "reporting/layouts.py",
-            "reporting/page.py",
-            "reporting/printed.py",
-            "reporting/tables.py",
-        ),
+        atlases=lambda wildcards: list(table_agreements(wildcards)),
+        code=code_of(*TABLE_CODE, "reporting/names.py", "reporting/tables.py"),
     script:
         "../workflow_scripts/table.py"
 
@@ -59,7 +55,7 @@ rule table_settings:
                 "finetune_expression",
             )
         },
-        code=code_of("reporting/page.py", "reporting/printed.py", "reporting/tables.py"),
+        code=code_of(*TABLE_CODE, "reporting/settings.py", "training/loop.py"),
     script:
         "../workflow_scripts/table_settings.py"
 

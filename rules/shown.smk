@@ -6,6 +6,14 @@ SHOWN = {
     "protocol": cfg.benchmark.protocols[0],
     "seed": cfg.benchmark.seeds[0],
 }  # in figures
+TABLE_CODE = (
+    "reporting/formats.py",
+    "reporting/layouts.py",
+    "reporting/page.css",
+    "reporting/page.js",
+    "reporting/page.py",
+    "reporting/printed.py",
+)
 FIGURE_CODE = (
     "data/store.py",
     "evaluation/inputs.py",
@@ -120,3 +128,15 @@ REPORT_FILES = {  # by what the report says of them: caption and path
         for number in figures_of(atlas)
     },
 }
+
+
+def table_agreements(wildcards):
+    """How far label sources agree, by atlas: it stands above the table of annotation."""
+    return REPORT_FILES["agreements"] if wildcards.number == "2" else {}
+
+
+def table_inputs(wildcards):
+    """What Tables 1 to 4 show."""
+    compared = list(table_agreements(wildcards).values())
+    files = {"metrics": rules.collect_metrics.output.metrics}
+    return {**files, "agreements": compared} if compared else files

@@ -3,8 +3,9 @@
 from snakemake.iocontainers import Snakemake
 
 from epifoundation.jobs import job
-from epifoundation.reporting.page import lay_out_settings, write_table
-from epifoundation.reporting.tables import settings_table
+from epifoundation.reporting.formats import write_table
+from epifoundation.reporting.page import lay_out_settings
+from epifoundation.reporting.settings import settings_table
 
 snakemake: Snakemake
 

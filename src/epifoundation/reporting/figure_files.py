@@ -15,7 +15,7 @@ from epifoundation.reporting.figures import (
     text_panel,
     write_figure,
 )
-from epifoundation.reporting.layouts import METHOD_NAMES
+from epifoundation.reporting.names import method_name
 
 Outputs = Mapping[str, str]  # "pdf" and "png" to paths
 NO_DATA_SET = "No data set of this figure is part of this atlas."
@@ -70,7 +70,7 @@ def write_method_figure(
         test = store.cells[split_of(store, SPLIT.read(splits[place])) == "test"]
         paths = embeddings[place * len(methods) : (place + 1) * len(methods)]
         read = {
-            METHOD_NAMES.get(method, method): read_embedding(path, test["cell"])
+            method_name(method): read_embedding(path, test["cell"])
             for method, path in zip(methods, paths, strict=True)
         }
         panels.append(method_panel(read, test, f"{dataset}, {len(test):,} test cells"))

@@ -1,55 +1,17 @@
-"""What each table of the paper shows: its methods, columns, blocks and printed numbers."""
+"""What each table of the paper shows: its columns, blocks, printed numbers and remarks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from epifoundation.reporting import printed
+from epifoundation.reporting.names import BETWEEN
 
 Printed = Mapping[str, Mapping[str, tuple[float, ...]]]
 
-METHOD_NAMES = {
-    "pca": "PCA",
-    "harmony": "Harmony",
-    "liger": "LIGER",
-    "scanvi": "scANVI",
-    "random": "Random embedding",
-    "majority": "Majority class",
-    "depth_only": "Depth only",
-    "lsi_logistic": "LSI + logistic regression",
-    "lsi_neighbours": "LSI + nearest neighbours",
-    "binary_logistic": "Peaks + logistic regression",
-    "binary_naive_bayes": "Peaks + naive Bayes",
-    "gene_activity": "Gene activity, binned",
-    "gene_activity_log": "Gene activity, log",
-    "gene_mean": "Gene mean",
-    "lsi_ridge": "LSI + ridge",
-    "binary_ridge": "Peaks + ridge",
-    "epifoundation": "EpiFoundation",
-    "epifoundation_no_batch": "EpiFoundation without batch",
-    "epifoundation_no_chromosome": "EpiFoundation without chromosome",
-}
-METRIC_NAMES = {
-    "iso": "ISO",
-    "nmi": "NMI",
-    "casw": "cASW",
-    "clisi": "cLISI",
-    "basw": "bASW",
-    "gc": "GC",
-    "nmi_resolution_1": "NMI at 1",
-    "basw_text": "bASW, text",
-    "gc_text": "GC, text",
-    "bras": "BRAS",
-    "ilisi": "iLISI",
-    "accuracy": "ACC",
-    "macro_f1": "Macro F1",
-    "micro_f1": "Micro F1",
-    "roc_auc": "ROC-AUC",
-    "mse": "MSE",
-    "spearman": "SRCC",
-    "pearson": "PRCC",
-}
-SMALLER_IS_BETTER = ("mse",)
 UNRANKED = ("gene_activity_log", "random")  # another scale; no method at all
+IN_ALL_BLOCKS = ("random",)
+PAPER_PROTOCOL = "paper"
+PAPER_LABELS = ("disco_wnn", "given")  # made as the paper says, or published with its data
 NOT_PRINTED = "not printed"  # the verdict where the paper has no number
 LABEL_FREE, LABEL_INFORMED = "label-free", "label-informed"
 
@@ -62,38 +24,48 @@ class Layout:
     title: str
     task: str
     metrics: tuple[str, ...]
-    printed: Printed  # by data set and method, numbers of the first metrics
+    printed: Printed  # by data set and method, numbers of the metrics
     remarks: tuple[str, ...] = ()
     has_blocks: bool = False
+    full: str | None = None  # the method from which ablations take something
+
+    def part_of(self, metric: str) -> str:
+        """Return the part that shows a metric: the paper's columns, of groups, or others."""
+        return "" if metric in self.metrics else "c" if BETWEEN in metric else "b"
 
     def printed_number(self, dataset: str, method: str, metric: str) -> float | None:
         """Return what the paper prints, if it does."""
         row = self.printed.get(dataset, {}).get(method)
+        if row is None or metric not in self.metrics:
+            return None
         place = self.metrics.index(metric)
-        return None if row is None or place >= len(row) else row[place]
+        return None if place >= len(row) else row[place]
 
 
 COMMON = (
-    "Each number is followed by the paper's and by the difference, where the paper prints one.",
+    "Under each number: its 95 % interval over test cells (the mean of the bounds where there are"
+    " several seeds), then the paper's number and the difference. ± is the standard deviation over"
+    " seeds.",
     "Best in bold, within a block where there are blocks; an empty cell says why below.",
     "Reproduced: within .02 of the printed number (MSE: 2 %), where data, split and labels are the"
-    " paper's; otherwise not comparable.",
+    " paper's; comparable: those are the paper's, the number is not; not comparable: they are not.",
 )
 LAYOUTS = {
     1: Layout(
         1,
         "Batch correction",
         "integration",
-        (*printed.INTEGRATION_COLUMNS, "nmi_resolution_1", "basw_text", "gc_text", "bras", "ilisi"),
+        printed.INTEGRATION_COLUMNS,
         printed.TABLE_1,
         (
             *COMMON,
             "NMI is the best over ten resolutions, chosen by the labels (supervised), for every"
-            " method; `NMI at 1` is at resolution 1.",
-            "bASW and GC are scib's; `text` marks the formulas of the paper's appendix B.3.1."
+            " method; NMI at 1 is at resolution 1.",
+            "bASW and GC are scib's; text marks the formulas of the paper's appendix B.3.1."
             " BRAS compares a cell with all other batches, bASW with the nearest.",
             "Label-informed methods have seen cell types: EpiFoundation those of training cells,"
-            " scANVI under protocol `paper` those of test cells too (scib gives it all labels).",
+            " scANVI under protocol paper those of test cells too (scib gives it all labels).",
+            "A random embedding, at the end of each block, is what no information scores.",
         ),
         has_blocks=True,
     ),
@@ -119,7 +91,7 @@ LAYOUTS = {
             *COMMON,
             "Target: ten levels within the cell, protein-coding genes of the test cells."
             " Correlations by gene, averaged over genes that vary; a constant prediction counts 0.",
-            "The printed gene activity stands beside the binned one. `Gene activity, log` is on"
+            "The printed gene activity stands beside the binned one. Gene activity, log, is on"
             " another scale than the levels and is not ranked.",
         ),
     ),
@@ -129,6 +101,13 @@ LAYOUTS = {
         "ablation",
         printed.ABLATION_COLUMNS,
         printed.TABLE_4,
-        (*COMMON, "Printed as ASWb in the paper: bASW."),
+        (
+            *COMMON,
+            "Printed as ASWb in the paper: bASW.",
+            "In the atlas a batch is a tissue: a model without batch labels has to tell tissues"
+            " apart by itself, and what it loses is in part the tissue. Tissue predicted says how"
+            " well the tissue is predicted from the embedding.",
+        ),
+        full="epifoundation",
     ),
 }

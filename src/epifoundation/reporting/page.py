@@ -1,50 +1,67 @@
-"""A table laid out for reading, and its Markdown, LaTeX and HTML."""
+"""A table laid out for reading: grids of cells, remarks, and the reasons of empty cells."""
 
-import html
 import math
-import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from epifoundation.files import whole
-from epifoundation.reporting.layouts import (
-    METHOD_NAMES,
-    METRIC_NAMES,
-    NOT_PRINTED,
-    SMALLER_IS_BETTER,
-    Layout,
+from epifoundation.reporting.layouts import NOT_PRINTED, Layout
+from epifoundation.reporting.names import (
+    BETWEEN,
+    arrow,
+    method_name,
+    metric_name,
+    protocol_name,
 )
 
 METHOD_KEYS = ["atlas", "dataset", "protocol", "block", "method"]
+NOT_SCORED = "this method was not scored with this metric here"
+PROVENANCE = {
+    "n_cells": "Test cells",
+    "n_donors": "Donors",
+    "n_types": "Types",
+    "seeds": "Seeds",
+    "fit_on": "Fitted on",
+    "labels_seen": "Labels seen",
+    "label_source": "Labels from",
+    "input_hash": "Input",
+}
+HASH_LENGTH = 8  # shown; the TSV has all of it
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Text of a cell; a second, smaller line; or the reason why it is empty."""
+    """Text of a cell; smaller lines below it; or the reason why it is empty."""
 
     text: str
-    detail: str = ""
+    details: tuple[str, ...] = ()
     bold: bool = False
     reason: str = ""
 
 
-@dataclass
-class Page:
-    """Title, header, rows and what stands below."""
+@dataclass(frozen=True)
+class Grid:
+    """Part of a table with a header of its own."""
 
     title: str
     header: list[str]
     rows: list[list[Cell]]
+
+
+@dataclass
+class Page:
+    """Title, grids and what stands below them."""
+
+    title: str
+    grids: list[Grid]
     remarks: list[str]
-    reasons: list[str] = field(init=False)  # numbered from 1 below the table
+    reasons: list[str] = field(init=False)  # numbered from 1 below the grids
 
     def __post_init__(self) -> None:
-        reasons = [cell.reason for row in self.rows for cell in row if cell.reason]
-        self.reasons = list(dict.fromkeys(reasons))
+        cells = [cell for grid in self.grids for row in grid.rows for cell in row]
+        self.reasons = list(dict.fromkeys(cell.reason for cell in cells if cell.reason))
 
     def mark(self, cell: Cell) -> str:
         """Return the number of the cell's reason."""
@@ -52,50 +69,113 @@ class Page:
 
 
 def lay_out(table: pd.DataFrame, layout: Layout) -> Page:
-    """Return `tables.result_table` with one row per method and one column per metric."""
-    several_protocols = not table.empty and table["protocol"].nunique() > 1
-    arrows = [
-        METRIC_NAMES[metric] + (" ↓" if metric in SMALLER_IS_BETTER else " ↑")
-        for metric in layout.metrics
-    ]
-    header = ["Atlas", "Data set"]
-    header += ["Protocol"] * several_protocols + ["Block"] * layout.has_blocks
-    header += ["Method", *arrows, "Test cells", "Labels seen", "Verdict"]
-    rows = []
-    for group in _by_method(table):
-        numbers = {str(row["metric"]): _number(row) for row in group.to_dict("records")}
-        first = group.iloc[0]
-        atlas, dataset, protocol, block, method = (str(first[key]) for key in METHOD_KEYS)
-        missing = Cell("", reason="not scored")
-        row = [Cell(atlas), Cell(dataset)]
-        row += [Cell(protocol)] * several_protocols + [Cell(block)] * layout.has_blocks
-        row += [Cell(METHOD_NAMES.get(method, method))]
-        row += [numbers.get(metric, missing) for metric in layout.metrics]
-        row += [Cell(f"{first['n_cells']:,}"), Cell(first["labels_seen"]), _verdicts(group)]
-        rows.append(row)
-    sources = ", ".join(sorted(set(table["label_source"]))) if not table.empty else "none"
-    n_seeds = int(table["n_seeds"].max()) if not table.empty else 0
-    remarks = [*layout.remarks, f"Label source: {sources}. Seeds: {n_seeds}."]
-    if table.empty:
+    """Return `tables.result_table` for reading: a grid for each part and protocol."""
+    number = str(layout.number)
+    grids = [*_agreements(_part(table, number + "a"), number)]
+    for protocol, part in _by_protocol(_part(table, number)):
+        title = f"Table {number}, protocol {protocol_name(protocol)}"
+        grids.append(_methods(part, title, layout.metrics, layout, verdicts=True))
+    for protocol, part in _by_protocol(_part(table, number + "b")):
+        metrics = tuple(dict.fromkeys(part["metric"]))
+        title = f"Table {number}b, further metrics, protocol {protocol}"
+        grids.append(_methods(part, title, metrics, layout, verdicts=False))
+    for protocol, part in _by_protocol(_part(table, number + "c")):
+        grids += _groups(part, f"Table {number}c", protocol)
+    for protocol, part in _by_protocol(_part(table, number + "d")):
+        grids.append(_losses(part, f"Table {number}d, what is lost, protocol {protocol}"))
+    remarks = [*layout.remarks, *_notes(table, number)]
+    if _part(table, number).empty:
         remarks.append("No data set of this atlas is part of this comparison.")
-    return Page(f"Table {layout.number}. {layout.title}", header, rows, remarks)
+    return Page(f"Table {number}. {layout.title}", grids, remarks)
 
 
-def _by_method(table: pd.DataFrame) -> list[pd.DataFrame]:
+def _notes(table: pd.DataFrame, number: str) -> list[str]:
+    """Return what is to be known of numbers, said once for all methods of which it is true."""
+    said_of = table["value"].notna() & (table["note"] != "")
+    valued = table[said_of & (table["table"] != f"{number}d")]
+    methods = table.groupby(["dataset", "metric"])["method"].nunique().to_dict()
+    said: dict[tuple[str, str], list[str]] = {}
+    for (note, dataset, metric), group in valued.groupby(["note", "dataset", "metric"], sort=False):
+        own = dict.fromkeys(map(method_name, group["method"]))
+        every = len(own) > 1 and len(own) == methods[dataset, metric]
+        whose = "" if every else f" ({', '.join(own)})"
+        said.setdefault((str(note), whose), []).append(f"{dataset} {metric_name(str(metric))}")
+    return [f"{', '.join(what)}{whose}: {note}." for (note, whose), what in said.items()]
+
+
+def _agreements(table: pd.DataFrame, number: str) -> list[Grid]:
+    """Return how far sources of labels agree: the ceiling of what can be predicted."""
     if table.empty:
         return []
-    return [group for _, group in table.groupby(METHOD_KEYS, sort=False)]
+    metrics = list(dict.fromkeys(table["metric"]))
+    header = ["Atlas", "Data set", "Sources of labels", *map(metric_name, metrics)]
+    header += ["Cells", "Types"]
+    rows = []
+    for keys, group in table.groupby(["atlas", "dataset", "method"], sort=False):
+        cells = {str(row["metric"]): number_cell(row) for row in group.to_dict("records")}
+        first = group.iloc[0]
+        row = [*(Cell(str(key)) for key in keys), *(cells[metric] for metric in metrics)]
+        rows.append([*row, Cell(str(first["n_cells"])), Cell(str(first["n_types"]))])
+    return [Grid(f"Table {number}a, how far sources of labels agree", header, rows)]
 
 
-def _number(row: Mapping[Hashable, Any]) -> Cell:
-    value, printed, deviation = (float(row[name]) for name in ("value", "printed", "deviation"))
-    detail = "" if math.isnan(printed) else f"{printed:.4f}"
+def _part(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    return table[table["table"] == name]
+
+
+def _by_protocol(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    if table.empty:
+        return []
+    return [(str(name), part) for name, part in table.groupby("protocol", sort=False)]
+
+
+def _methods(
+    table: pd.DataFrame, title: str, metrics: tuple[str, ...], layout: Layout, *, verdicts: bool
+) -> Grid:
+    """Return a row per method and a column per metric."""
+    atlas = table["atlas"].nunique() > 1
+    header = ["Atlas"] * atlas + ["Data set"] + ["Block"] * layout.has_blocks + ["Method"]
+    header += [metric_name(metric) + arrow(metric) for metric in metrics]
+    header += ["Verdict"] * verdicts + list(PROVENANCE.values())
+    rows = []
+    for _, group in table.groupby(METHOD_KEYS, sort=False):
+        numbers = {str(row["metric"]): number_cell(row) for row in group.to_dict("records")}
+        first = group.iloc[0]
+        row = [Cell(str(first["atlas"]))] * atlas + [Cell(str(first["dataset"]))]
+        row += [Cell(str(first["block"]))] * layout.has_blocks
+        row += [Cell(method_name(str(first["method"])))]
+        row += [numbers.get(metric, Cell("", reason=NOT_SCORED)) for metric in metrics]
+        row += [_verdicts(group)] * verdicts
+        rows.append(row + [_provenance(name, first[name]) for name in PROVENANCE])
+    return Grid(title, header, rows)
+
+
+def _provenance(name: str, value: Any) -> Cell:
+    text = str(value)
+    if name == "input_hash":
+        if not text:
+            return Cell("", reason="this protocol has no split here")
+        return Cell(" ".join(part[:HASH_LENGTH] for part in text.split(",")))
+    if name == "n_donors" and text == "0":
+        return Cell("unknown")
+    if name.startswith("n_") and text.isdigit():
+        return Cell(f"{int(text):,}")
+    return Cell(text.replace(",", ", "))
+
+
+def number_cell(row: Mapping[Hashable, Any]) -> Cell:
+    """Return a number with deviation, interval and printed number; or why there is none."""
+    value, deviation, low, high, printed = (
+        float(row[name]) for name in ("value", "deviation", "low", "high", "printed")
+    )
+    theirs = [] if math.isnan(printed) else [f"paper {printed:.4f}"]
     if math.isnan(value):
-        return Cell("", detail=detail, reason=str(row["note"]))
+        return Cell("", tuple(theirs), reason=str(row["note"]) or "no reason was left")
+    if theirs:
+        theirs[0] += f" ({value - printed:+.4f})"
+    between = [] if math.isnan(low) or math.isnan(high) else [f"{low:.4f} to {high:.4f}"]
     text = f"{value:.4f}" + ("" if math.isnan(deviation) else f" ± {deviation:.4f}")
-    if detail:
-        detail += f" ({value - printed:+.4f})"
-    return Cell(text, detail, bool(row["best"]))
+    return Cell(text, (*between, *theirs), bool(row["best"]))
 
 
 def _verdicts(group: pd.DataFrame) -> Cell:
@@ -106,121 +186,55 @@ def _verdicts(group: pd.DataFrame) -> Cell:
     return Cell(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
 
 
+def _groups(table: pd.DataFrame, title: str, protocol: str) -> list[Grid]:
+    """Return for each metric of groups a row per group and a column per method."""
+    grids = []
+    split = table["metric"].str.partition(BETWEEN)
+    for metric, part in table.assign(base=split[0], group=split[2]).groupby("base", sort=False):
+        methods = list(dict.fromkeys(part["method"]))
+        header = ["Atlas", "Data set", "Group", "Test cells"]
+        header += [method_name(method) for method in methods]
+        rows = []
+        for keys, own in part.groupby(["atlas", "dataset", "group"], sort=False):
+            cells = {str(row["method"]): number_cell(row) for row in own.to_dict("records")}
+            row = [*(Cell(str(key)) for key in keys), Cell(str(own["n_cells"].iloc[0]))]
+            row += [cells.get(method, Cell("", reason=NOT_SCORED)) for method in methods]
+            rows.append(row)
+        name = f"{metric_name(str(metric))}{arrow(str(metric))} by group"
+        grids.append(Grid(f"{title}, {name}, protocol {protocol}", header, rows))
+    return grids
+
+
+def _losses(table: pd.DataFrame, title: str) -> Grid:
+    """Return a row per ablation: full minus ablated, beside the printed difference."""
+    metrics = list(dict.fromkeys(table["metric"]))
+    header = ["Atlas", "Data set", "Model", *map(metric_name, metrics), "Seeds"]
+    rows = []
+    for keys, group in table.groupby(["atlas", "dataset", "method"], sort=False):
+        cells = {str(row["metric"]): _loss(row) for row in group.to_dict("records")}
+        names = [*map(str, keys[:2]), method_name(str(keys[2]))]
+        row = [Cell(name) for name in names]
+        row += [cells.get(metric, Cell("", reason=NOT_SCORED)) for metric in metrics]
+        rows.append([*row, Cell(str(group["seeds"].iloc[0]).replace(",", ", "))])
+    return Grid(title, header, rows)
+
+
+def _loss(row: Mapping[Hashable, Any]) -> Cell:
+    value, deviation, printed = (float(row[name]) for name in ("value", "deviation", "printed"))
+    if math.isnan(value):
+        return Cell("", reason=str(row["note"]) or "one of both models has no number")
+    text = f"{value:+.4f}" + ("" if math.isnan(deviation) else f" ± {deviation:.4f}")
+    details = [] if math.isnan(printed) else [f"paper {printed:+.4f}"]
+    if details and deviation > 0:
+        details[0] += f", {abs(printed) / deviation:.1f} of our deviations"
+    return Cell(text, tuple(details))
+
+
 def lay_out_settings(table: pd.DataFrame) -> Page:
-    """Return `tables.settings_table` for reading."""
+    """Return `settings.settings_table` for reading."""
     columns = ["section", "parameter", "value", "printed", "verdict"]
     rows = [[Cell(str(value)) for value in row] for row in table[columns].itertuples(index=False)]
     header = ["Section", "Parameter", "Value", "Printed", "Verdict"]
     remarks = ["Settings without a printed value are not in the paper's table."]
-    return Page("Table 5. Model and training settings", header, rows, remarks)
-
-
-def to_markdown(page: Page) -> str:
-    """Return the page as Markdown."""
-
-    def cell(content: Cell) -> str:
-        text = f"**{content.text}**" if content.bold else content.text
-        if content.reason:
-            text = f"— ({page.mark(content)})"
-        return (text + (f"<br>{content.detail}" if content.detail else "")).replace("|", "\\|")
-
-    lines = [f"# {page.title}", "", _piped(page.header), _piped(["---"] * len(page.header))]
-    lines += [_piped([cell(content) for content in row]) for row in page.rows]
-    lines += ["", *(f"- {remark}" for remark in page.remarks)]
-    lines += [f"- ({number}) {reason}" for number, reason in enumerate(page.reasons, start=1)]
-    return "\n".join(lines) + "\n"
-
-
-def _piped(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def to_latex(page: Page) -> str:
-    """Return the page as a LaTeX table (packages: booktabs)."""
-
-    def cell(content: Cell) -> str:
-        text = _tex(content.text)
-        if content.reason:
-            text = f"--$^{{{page.mark(content)}}}$"
-        if content.bold:
-            text = rf"\textbf{{{text}}}"
-        if not content.detail:
-            return text
-        return rf"\shortstack{{{text}\\{{\scriptsize {_tex(content.detail)}}}}}"
-
-    notes = [*page.remarks, *(f"({n}) {reason}" for n, reason in enumerate(page.reasons, start=1))]
-    lines = [r"\begin{table}", r"\centering\scriptsize", rf"\caption{{{_tex(page.title)}}}"]
-    lines += [rf"\begin{{tabular}}{{{'l' * len(page.header)}}}", r"\toprule"]
-    lines += [" & ".join(map(_tex, page.header)) + r" \\", r"\midrule"]
-    lines += [" & ".join(cell(content) for content in row) + r" \\" for row in page.rows]
-    lines += [r"\bottomrule", r"\end{tabular}", "", r"\raggedright"]
-    lines += [_tex(note) + r"\\" for note in notes]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-
-def _tex(text: str) -> str:
-    escaped = re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", "/"))
-    for sign, command in (("↑", r"$\uparrow$"), ("↓", r"$\downarrow$"), ("±", r"$\pm$")):
-        escaped = escaped.replace(sign, command)
-    return escaped.replace("—", "--").replace("~", r"\textasciitilde{}")
-
-
-def to_html_fragment(page: Page) -> str:
-    """Return heading, table and notes, to stand within a page."""
-
-    def cell(content: Cell) -> str:
-        text = html.escape(content.text)
-        if content.reason:
-            title = html.escape(content.reason)
-            text = f'<span title="{title}">—<sup>{page.mark(content)}</sup></span>'
-        if content.bold:
-            text = f"<b>{text}</b>"
-        detail = f"<br><small>{html.escape(content.detail)}</small>" if content.detail else ""
-        return f"<td>{text}{detail}</td>"
-
-    notes = "".join(f"<li>{html.escape(remark)}</li>" for remark in page.remarks)
-    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in page.reasons)
-    lines = [f"<h3>{html.escape(page.title)}</h3>", '<div class="wide"><table>', "<thead><tr>"]
-    lines += [f"<th>{html.escape(name)}</th>" for name in page.header]
-    lines += ["</tr></thead>", "<tbody>"]
-    lines += ["<tr>" + "".join(cell(content) for content in row) + "</tr>" for row in page.rows]
-    lines += ["</tbody></table></div>", f"<ul>{notes}</ul>"]
-    if reasons:
-        lines.append(f"<p>Why cells are empty:</p><ol>{reasons}</ol>")
-    return "\n".join(lines) + "\n"
-
-
-STYLE = """\
-body { font: 15px/1.45 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 76rem;
-  padding: 0 1rem; }
-h1, h2, h3 { line-height: 1.2; }
-table { border-collapse: collapse; font-size: 13px; }
-th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid #ddd;
-  vertical-align: top; }
-th { border-bottom: 2px solid #444; }
-small { color: #666; }
-.wide { overflow-x: auto; }
-img { max-width: 100%; height: auto; }
-pre { overflow-x: auto; background: #f5f5f5; padding: .8rem; font-size: 12px; }
-"""
-
-
-def to_html(page: Page) -> str:
-    """Return the page as an HTML document without external resources."""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(page.title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
-        f"{to_html_fragment(page)}</body>\n</html>\n"
-    )
-
-
-def write_table(table: pd.DataFrame, page: Page, outputs: dict[str, str]) -> None:
-    """Write the table as tsv, md, tex and html; `outputs` maps these names to paths."""
-    texts = {"md": to_markdown(page), "tex": to_latex(page), "html": to_html(page)}
-    for name, path in outputs.items():
-        with whole(path) as partial:
-            if name == "tsv":
-                table.to_csv(partial, sep="\t", index=False, float_format="%.6f")
-            else:
-                Path(partial).write_text(texts[name], encoding="utf-8")
+    grid = Grid("", header, rows)
+    return Page("Table 5. Model and training settings", [grid], remarks)

@@ -74,7 +74,4 @@ TABLE_5 = {  # section of the configuration, key, as named in the paper
     ("pretrain", "accumulation_steps"): ("Gradient accumulation steps", 20),
     ("pretrain", "cells_per_minibatch"): ("Batch size", 8),
 }
-TABLE_5_FIXED = {  # no settings here: what the paper prints, and what the code does
-    "LR scheduling": ("Cosine Annealing", "cosine annealing"),
-    "Optimizer": ("Adam", "Adam"),
-}
+SCHEDULE, OPTIMIZER = "Cosine Annealing", "Adam"

@@ -21,7 +21,7 @@ from epifoundation.reporting.data_sections import (
     samples_section,
     sources_section,
 )
-from epifoundation.reporting.page import STYLE
+from epifoundation.reporting.formats import part_of_page
 from epifoundation.reporting.sections import Frame, Image, Section, frame_of
 
 LIBRARIES = ("epifoundation", "torch", "scanpy", "anndata", "scvi-tools", "scikit-learn")
@@ -72,7 +72,7 @@ def write_report(
         undefined=jinja2.StrictUndefined,
     )
     page = environment.get_template("report_template.html").render(
-        style=STYLE,
+        style=part_of_page("page.css"),
         summary=f"{len(samples)} samples, results in {settings['results_dir']}.",
         sections=sections,
     )

@@ -6,22 +6,37 @@ import numpy as np
 import pandas as pd
 
 from epifoundation.reporting.layouts import (
+    IN_ALL_BLOCKS,
     LABEL_FREE,
     LABEL_INFORMED,
-    METHOD_NAMES,
     NOT_PRINTED,
-    SMALLER_IS_BETTER,
+    PAPER_LABELS,
+    PAPER_PROTOCOL,
     UNRANKED,
     Layout,
 )
-from epifoundation.reporting.printed import TABLE_5, TABLE_5_FIXED
+from epifoundation.reporting.names import METHOD_NAMES, direction
 
 TOLERANCE = 0.02  # a score within this of the printed one is reproduced; MSE: this share of it
 IDENTITY = ["atlas", "dataset", "protocol", "method"]
+COLUMNS = (
+    *("table", "atlas", "dataset", "protocol", "block", "method", "metric", "value", "deviation"),
+    *("low", "high", "printed", "difference", "verdict", "best", "n_seeds", "seeds", "n_cells"),
+    *("n_donors", "n_types", "fit_on", "labels_seen", "label_source", "input_hash", "note"),
+)
 
 
-def result_table(metrics: pd.DataFrame, layout: Layout, *, comparable: bool) -> pd.DataFrame:
-    """Return one row per number: ours over seeds, printed, difference, verdict, best or not.
+def result_table(
+    metrics: pd.DataFrame,
+    layout: Layout,
+    *,
+    comparable: bool,
+    agreements: Mapping[str, pd.DataFrame] | None = None,
+) -> pd.DataFrame:
+    """Return one row per number, COLUMNS: ours over seeds, printed, difference, verdict, best.
+
+    Column `table` names the part: `1` the paper's columns, `1a` agreement of label sources, `1b`
+    other metrics, `1c` metrics of groups of cells (`f1:<type>`), `1d` what an ablation loses.
 
     Parameters
     ----------
@@ -29,42 +44,72 @@ def result_table(metrics: pd.DataFrame, layout: Layout, *, comparable: bool) -> 
         contracts.METRICS.
     comparable
         Data, split and labels are the paper's; otherwise every verdict is `not comparable`.
+    agreements
+        contracts.AGREEMENT by atlas, to stand before the numbers.
     """
-    chosen = metrics[(metrics["task"] == layout.task) & metrics["metric"].isin(layout.metrics)]
+    chosen = metrics[metrics["task"] == layout.task]
     groups = chosen.groupby([*IDENTITY, "metric"], sort=False)
-    table = pd.DataFrame([_row(group) for _, group in groups])
-    if table.empty:
-        return table
+    rows = [_row(group) for _, group in groups]
+    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if rows and name in rows[0]])
+    table = table.reindex(columns=list(COLUMNS))
+    if not table.empty:
+        table = _compared(table, layout, comparable=comparable)
+        if layout.full is not None:
+            losses = _losses(chosen, layout)
+            table = pd.concat([table, losses], ignore_index=True) if len(losses) else table
+        table = _ordered(table, layout)
+    agreed = agreement_rows(agreements or {}, layout)
+    return pd.concat([agreed, table], ignore_index=True) if len(agreed) else table
+
+
+def _compared(table: pd.DataFrame, layout: Layout, *, comparable: bool) -> pd.DataFrame:
     table["block"] = np.where(table["labels_seen"] == "none", LABEL_FREE, LABEL_INFORMED)
+    if layout.has_blocks:
+        again = table[table["method"].isin(IN_ALL_BLOCKS)].assign(block=LABEL_INFORMED)
+        table = pd.concat([table, again], ignore_index=True)
+    table["table"] = [str(layout.number) + layout.part_of(str(name)) for name in table["metric"]]
     names = table[["dataset", "method", "metric"]].itertuples(index=False)
     printed = [layout.printed_number(*map(str, row)) for row in names]
     table["printed"] = pd.Series(printed, index=table.index, dtype=float)
     table["difference"] = table["value"] - table["printed"]
     table["verdict"] = [
-        verdict(value, number, metric, comparable=comparable)
-        for value, number, metric in zip(
-            table["value"].astype(float), table["printed"], table["metric"], strict=True
+        verdict(
+            float(row["value"]),
+            float(row["printed"]),
+            str(row["metric"]),
+            comparable=comparable
+            and row["protocol"] == PAPER_PROTOCOL
+            and row["label_source"] in PAPER_LABELS,
         )
+        for row in table.to_dict("records")
     ]
     table["best"] = _best(table, by_block=layout.has_blocks)
-    return _ordered(table, layout)
+    return table
 
 
 def _row(group: pd.DataFrame) -> dict[str, object]:
     values = group["value"].dropna()
     first = group.iloc[0]
+    seeds = sorted(set(group["seed"]))
     notes = dict.fromkeys(note for note in group["note"].fillna("") if note)
     return {
         **{name: first[name] for name in [*IDENTITY, "metric"]},
         "value": values.mean() if len(values) else np.nan,
         "deviation": values.std(ddof=1) if len(values) > 1 else np.nan,
-        "n_seeds": group["seed"].nunique(),
-        "n_cells": int(first["n_cells"]),
-        "fit_on": first["fit_on"],
-        "labels_seen": first["labels_seen"],
-        "label_source": first["label_source"],
+        "low": group["low"].mean(),
+        "high": group["high"].mean(),
+        "n_seeds": len(seeds),
+        "seeds": ",".join(map(str, seeds)),
+        **{name: _span(group[name]) for name in ("n_cells", "n_donors", "n_types")},
+        **{name: first[name] for name in ("fit_on", "labels_seen", "label_source")},
+        "input_hash": ",".join(dict.fromkeys(map(str, group["input_hash"]))),
         "note": "; ".join(notes),
     }
+
+
+def _span(numbers: pd.Series) -> str:
+    """Return the number, or the smallest and the largest where seeds differ."""
+    return "-".join(str(int(number)) for number in sorted({numbers.min(), numbers.max()}))
 
 
 def verdict(value: float, printed: float, metric: str, *, comparable: bool) -> str:
@@ -73,77 +118,89 @@ def verdict(value: float, printed: float, metric: str, *, comparable: bool) -> s
         return NOT_PRINTED
     if not comparable or np.isnan(value):
         return "not comparable"
-    allowed = TOLERANCE * (printed if metric in SMALLER_IS_BETTER else 1)
+    allowed = TOLERANCE * (printed if direction(metric) < 0 else 1)
     return "reproduced" if abs(value - printed) <= allowed else "comparable"
 
 
 def _best(table: pd.DataFrame, *, by_block: bool) -> pd.Series:
     """Return whether a number is the best of its data set, metric and, if so, block."""
     keys = ["atlas", "dataset", "protocol", "metric", *(["block"] if by_block else [])]
-    sign = np.where(table["metric"].isin(SMALLER_IS_BETTER), -1.0, 1.0)
-    ranked = (table["value"] * sign).where(~table["method"].isin(UNRANKED))
-    best = ranked.groupby([table[key] for key in keys]).transform("max")
-    n_ranked = ranked.groupby([table[key] for key in keys]).transform("count")
-    return (ranked == best) & (n_ranked > 1)
+    sign = table["metric"].map(direction).astype(float)
+    can_win = ~table["method"].isin(UNRANKED) & (sign != 0)
+    ranked = (table["value"].astype(float) * sign).where(can_win)
+    groups = ranked.groupby([table[key] for key in keys])
+    return (ranked == groups.transform("max")) & (groups.transform("count") > 1)
+
+
+def _losses(chosen: pd.DataFrame, layout: Layout) -> pd.DataFrame:
+    """Return what each ablation loses, full model minus ablated, over the seeds of both."""
+    keys = ["atlas", "dataset", "protocol", "metric", "seed"]
+    full = chosen[chosen["method"] == layout.full].set_index(keys)["value"]
+    ablated = chosen[chosen["method"] != layout.full]
+    paired = ablated.join(full.rename("full"), on=keys)
+    paired["value"] = paired["full"] - paired["value"]
+    paired[["low", "high"]] = np.nan  # an interval of a difference is none of its parts'
+    rows = []
+    for _, group in paired.groupby([*IDENTITY, "metric"], sort=False):
+        row = _row(group)
+        names = [str(row[name]) for name in ("dataset", "method", "metric")]
+        theirs = layout.printed_number(*names)
+        whole = layout.printed_number(names[0], str(layout.full), names[2])
+        row["printed"] = np.nan if theirs is None or whole is None else whole - theirs
+        rows.append(row)
+    table = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
+    table = table.assign(table=f"{layout.number}d", block="", best=False, verdict="")
+    table["difference"] = table["value"] - table["printed"].astype(float)
+    return table
+
+
+def agreement_rows(agreements: Mapping[str, pd.DataFrame], layout: Layout) -> pd.DataFrame:
+    """Return how far two sources of labels agree, as rows of the table."""
+    rows = [
+        {
+            **dict.fromkeys(("block", "protocol", "fit_on", "seeds", "input_hash"), ""),
+            "table": f"{layout.number}a",
+            "atlas": atlas,
+            "dataset": pair["dataset"],
+            "method": f"{pair['one']} and {pair['other']}",
+            "metric": metric,
+            "value": pair[metric],
+            "best": False,
+            "verdict": NOT_PRINTED,
+            "n_cells": str(pair["n_cells"]),
+            "n_types": f"{pair['n_types_one']} and {pair['n_types_other']}",
+            "labels_seen": "",
+            "label_source": f"{pair['one']},{pair['other']}",
+            "note": "" if pd.notna(pair[metric]) else "no cell has a type in both",
+        }
+        for atlas, table in agreements.items()
+        for pair in table.to_dict("records")
+        for metric in ("agreement", "nmi", "ari")
+    ]
+    return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
 
 
 def _ordered(table: pd.DataFrame, layout: Layout) -> pd.DataFrame:
-    """Sort by appearance of atlas and data set, block, method as in METHOD_NAMES, metric."""
+    """Sort by part, appearance of atlas and data set, block, method as named, and metric."""
 
     def rank(names: list[str]) -> dict[str, int]:
         return {name: place for place, name in enumerate(names)}
 
-    methods = rank([*METHOD_NAMES, *sorted(set(table["method"]) - set(METHOD_NAMES))])
+    known = [name for name in METHOD_NAMES if name not in IN_ALL_BLOCKS]
+    others = sorted(set(table["method"]) - set(METHOD_NAMES))
+    methods = rank([*known, *others, *IN_ALL_BLOCKS])
+    extra = dict.fromkeys(name for name in table["metric"] if name not in layout.metrics)
+    protocols = dict.fromkeys([PAPER_PROTOCOL, *table["protocol"]])
     order = pd.DataFrame(
         {
+            "table": table["table"],
             "atlas": table["atlas"].map(rank(list(dict.fromkeys(table["atlas"])))),
+            "protocol": table["protocol"].map(rank(list(protocols))),
             "dataset": table["dataset"].map(rank(list(dict.fromkeys(table["dataset"])))),
-            "protocol": table["protocol"],
             "block": (table["block"] == LABEL_INFORMED) & layout.has_blocks,
             "method": table["method"].map(methods),
-            "metric": table["metric"].map(rank(list(layout.metrics))),
+            "metric": table["metric"].map(rank([*layout.metrics, *extra])),
         }
     )
     index = order.sort_values(list(order.columns), kind="stable").index
-    first = ["atlas", "dataset", "protocol", "block", "method", "metric", "value", "deviation"]
-    first += ["printed", "difference", "verdict", "best"]
-    return table.loc[index, first + [c for c in table if c not in first]].reset_index(drop=True)
-
-
-def settings_table(
-    sections: Mapping[str, Mapping[str, object]],
-) -> pd.DataFrame:
-    """Return Table 5: every setting of model and training, beside the printed one.
-
-    Parameters
-    ----------
-    sections
-        Name and plain content of sections of the configuration.
-    """
-    rows = []
-    for section, content in sections.items():
-        for key, value in content.items():
-            name, number = TABLE_5.get((section, key), (key.replace("_", " "), None))
-            same = None if number is None else float(str(value)) == number
-            rows.append(
-                {
-                    "section": section,
-                    "parameter": name,
-                    "key": f"{section}.{key}",
-                    "value": str(value),
-                    "printed": "" if number is None else f"{number:g}",
-                    "verdict": {None: NOT_PRINTED, True: "same", False: "different"}[same],
-                }
-            )
-    rows += [
-        {
-            "section": "pretrain",
-            "parameter": name,
-            "key": "",
-            "value": ours,
-            "printed": theirs,
-            "verdict": "same",
-        }
-        for name, (theirs, ours) in TABLE_5_FIXED.items()
-    ]
-    return pd.DataFrame(rows)
+    return table.loc[index].reset_index(drop=True)
