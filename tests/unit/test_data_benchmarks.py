@@ -43,6 +43,23 @@ def test_every_step_of_assembly_writes(monkeypatch, tmp_path):
     assert assembly.size_mb(tmp_path) > 0 < assembly.peak_memory_mb()
 
 
+def test_the_released_layout_goes_all_the_way(monkeypatch, tmp_path):
+    from benchmarks import released
+
+    from epifoundation.data.store import TokenStore
+
+    sizes = {"N_PEAKS": 1_000, "N_GENES": 300, "OPEN_PEAKS": 40, "EXPRESSED_GENES": 60}
+    shrink(monkeypatch, released, **sizes)
+    for name in released.SETS:
+        released.make_files(tmp_path, name, 10)
+    for step in released.STEPS.values():
+        assert step(tmp_path).exists()
+    cells = TokenStore.open(tmp_path / "full_atlas.store").cells
+    assert len(cells) == 200
+    assert cells["batch"].nunique() == 20
+    assert set(cells["cell_type"]) == {"B cell", "T cell", "Monocyte", "NK cell"}
+
+
 def test_peaks_are_called_on_what_is_made(monkeypatch, tmp_path, capsys):
     from benchmarks import peak_calling
 

@@ -96,9 +96,8 @@ def test_rules_that_read_fragments_list_what_reads_them(rules):
 
 
 def test_rules_that_read_counts_of_others_list_what_reads_them(rules):
-    reading = {
-        name: listed for name, (_, used, listed) in rules.items() if "data/imports.py" in used
-    }
+    readers = {"data/imports.py", "data/paired_files.py"}
+    reading = {name: listed for name, (_, used, listed) in rules.items() if readers & used}
     assert {"import_fragments", "import_matrices", "count", "filter_cells", "cluster_rna"} <= set(
         reading
     )
