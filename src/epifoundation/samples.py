@@ -30,20 +30,42 @@ COLUMNS = (
     "atac",  # accession, or URL/path of fragments.tsv.gz or a peak matrix .h5ad
     "caution",  # what a reader of the results must know; `assumed` marks a choice of ours
 )
+# Columns a sheet may have besides: they change no result.
+KNOWN = (
+    "series",  # the study that holds the accessions
+    "pair",  # the pair's name in the authors' files
+    "evidence",  # who says so: A the authors' code, B a third party's catalogue
+    "reads_gb",  # size of the reads where known beforehand, for `snakemake plan`
+)
 TYPED = (".h5ad", ".h5mu")  # formats whose cells can have a cell_type
 COUNTS_FORMATS, FRAGMENTS_FORMATS = (".h5", *TYPED), (".tsv", ".tsv.gz", ".bed", ".bed.gz")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 SOURCES = ("", "GEO", "SRA", "ENCODE", "catalogue", "URL")
+ARCHIVED = r"GS[EM]\d+|[SED]R[XR]\d+|EGA[A-Z]\d+|phs\d+.*"  # what is controlled is told by resolve
+ACCESSION = {
+    "GEO": re.compile(ARCHIVED),
+    "SRA": re.compile(ARCHIVED),
+    "ENCODE": re.compile(r"ENCSR\w+"),
+    "URL": re.compile(r"\S+(/\S+)+(\s+\S+(/\S+)+)*"),
+}
+EXAMPLE = {
+    "GEO": "GSM5828468",
+    "SRA": "SRR17693278",
+    "ENCODE": "ENCSR128ZLB",
+    "URL": "https://host/a_R1.fastq.gz https://host/a_R2.fastq.gz",
+}
+NUMBER = re.compile(r"\d+(\.\d+)?")
 ALLOWED = {
     "role": ("atlas", "evaluation"),
     "entry": ("fastq", "fragments", "matrices"),
     "source": SOURCES,
+    "evidence": ("", "A", "B", "A+B"),
 }
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One row of the sheet; see COLUMNS."""
+    """One row of the sheet; see COLUMNS and KNOWN."""
 
     sample: str
     atlas: str
@@ -58,6 +80,15 @@ class Sample:
     rna: str
     atac: str
     caution: str
+    series: str = ""
+    pair: str = ""
+    evidence: str = ""
+    reads_gb: str = ""
+
+    @property
+    def assumed(self) -> bool:
+        """Whether something of the sample is a choice of ours."""
+        return "assumed" in self.caution
 
 
 @dataclass(frozen=True)
@@ -88,7 +119,8 @@ class SampleSheet:
             if missing:
                 message = f"{found}: column {', '.join(missing)} is missing (tab-separated?)"
                 raise ConfigError(message)
-            rows = tuple(Sample(**{c: (row[c] or "").strip() for c in COLUMNS}) for row in reader)
+            names = [*COLUMNS, *(c for c in KNOWN if c in (reader.fieldnames or ()))]
+            rows = tuple(Sample(**{c: (row[c] or "").strip() for c in names}) for row in reader)
         mistakes = _mistakes(rows)
         if labels.startswith("disco"):
             mistakes += _disco_mistakes(rows, *_known_atlases(profiles, root))
@@ -192,6 +224,18 @@ def _swapped(row: Sample) -> str | None:
     return None
 
 
+def _accession_mistakes(row: Sample) -> list[str]:
+    """Say which accessions of a sample that enters by its reads are none of its source."""
+    shape = ACCESSION.get(row.source)
+    if row.entry != "fastq" or shape is None:
+        return []
+    return [
+        f"{name} {value!r} is no accession of {row.source}, e.g. {EXAMPLE[row.source]}"
+        for name, value in (("rna", row.rna), ("atac", row.atac))
+        if value and not shape.fullmatch(value)
+    ]
+
+
 def _mistakes(rows: tuple[Sample, ...]) -> list[str]:
     mistakes = [] if rows else ["  no sample is listed"]
     seen: set[tuple[str, str]] = set()
@@ -215,7 +259,11 @@ def _mistakes(rows: tuple[Sample, ...]) -> list[str]:
         if swapped := _swapped(row):
             mistakes.append(f"{where} {swapped}")
         if row.entry == "fastq" and not row.source:
-            mistakes.append(f"{where} entry fastq needs a source (GEO, ENCODE or catalogue)")
+            allowed = ", ".join(filter(None, SOURCES))
+            mistakes.append(f"{where} entry fastq needs a source ({allowed})")
+        mistakes += [f"{where} {mistake}" for mistake in _accession_mistakes(row)]
+        if row.reads_gb and not NUMBER.fullmatch(row.reads_gb):
+            mistakes.append(f"{where} reads_gb {row.reads_gb!r} is no number of gigabytes")
         if row.role == "evaluation" and not row.dataset:
             mistakes.append(f"{where} an evaluation sample needs the name of its dataset")
         if row.dataset == ATLAS_DATASET:

@@ -47,6 +47,11 @@ def test_data_sets_are_the_atlas_and_its_evaluation_sets(read):
         pytest.param({"atlas": "../up"}, "atlas '../up' must be letters", id="atlas"),
         pytest.param({"role": "test"}, "role is 'test', allowed: atlas, evaluation", id="role"),
         pytest.param({"source": ""}, "needs a source", id="source"),
+        pytest.param(
+            {"source": "GEO", "rna": "ENCSR128ZLB"},
+            "rna 'ENCSR128ZLB' is no accession of GEO, e.g. GSM5828468",
+            id="accession of another source",
+        ),
         pytest.param({"rna": ""}, "rna is empty", id="empty"),
         pytest.param({"disco_atlas": ""}, "needs disco_atlas for tissue 'liver'", id="disco"),
         pytest.param({"role": "evaluation"}, "needs the name of its dataset", id="dataset"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from epifoundation.samples import ATLAS_DATASET, COLUMNS, SampleSheet
+from epifoundation.samples import ATLAS_DATASET, COLUMNS, KNOWN, SampleSheet
 
 ROOT = Path(__file__).parents[3]
 FACTS = ROOT / "../shared/facts"
@@ -74,6 +74,18 @@ def test_accessions_are_those_of_the_facts(sheet: SampleSheet) -> None:
 
 
 @needs_facts
+def test_evidence_pairs_series_and_sizes_are_those_of_the_facts(sheet: SampleSheet) -> None:
+    known = {r["pair_id"]: r for r in facts("miniatlas_samples.tsv")}
+    evidence = {"A(pair)+B(role)": "A+B", "B(series only)": "B"}
+    for row in sheet.rows:
+        fact = known["unknown pair of 8 reps" if row.sample == "retina" else row.pair]
+        assert row.series == fact["series"]
+        assert row.evidence == evidence.get(fact["evidence"], fact["evidence"])
+        assert (f"{row.reads_gb} GB" in fact["raw_location"]) if row.reads_gb else True
+    assert sum(float(row.reads_gb or 0) for row in sheet.rows) == pytest.approx(465.9)
+
+
+@needs_facts
 def test_donors_are_those_of_the_runs_and_crossings_are_told(sheet: SampleSheet) -> None:
     donors = {row["gsm"]: row["donor"] for row in facts("GSE194122_bmmc_multiome_runs.tsv")}
     marrow = [row for row in sheet.rows if row.rna in donors]
@@ -97,4 +109,4 @@ def test_disco_atlases_exist(sheet: SampleSheet) -> None:
 
 def test_every_column_is_explained() -> None:
     text = (ROOT / "config" / "README.md").read_text()
-    assert [name for name in COLUMNS if f"| `{name}` |" not in text] == []
+    assert [name for name in (*COLUMNS, *KNOWN) if f"| `{name}` |" not in text] == []
