@@ -2,8 +2,8 @@
 
     python -m benchmarks.released --folder /tmp/released --output benchmarks/released.json
 
-Makes an atlas of 20 samples and an evaluation set of 4 (by default 1,500 cells × 200,000 peaks each,
-some 3,000 of them open in a cell, and 36,601 genes, some 1,500 expressed) as pairs of .h5ad with
+Makes an atlas of 20 samples and an evaluation set of 4 (by default 1,500 cells, 200,000 peaks, some
+3,000 of them open in a cell, and 36,601 genes, some 1,500 expressed) as pairs of .h5ad with
 `annot` and `batch`, peaks named chr-start-end, binary ATAC and log-normalised RNA. Records of each
 step, in a process of its own, the wall seconds, the largest resident memory and the size of what it
 wrote. Files that lie in the folder already are used again.
