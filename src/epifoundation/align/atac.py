@@ -76,7 +76,7 @@ def make_fragments(
     ]
     counts, n_pairs = count_exact(lanes, layouts, atac)
     tally = Tally(len(atac))
-    reads = _corrected_pairs(lanes, layouts, atac, counts, tally)
+    reads = corrected_pairs(lanes, layouts, atac, counts, tally)
     arguments: list[str | Path] = [
         "mem",
         "-p",
@@ -121,7 +121,7 @@ def make_fragments(
     )
 
 
-def _corrected_pairs(
+def corrected_pairs(
     lanes: Sequence[Lane],
     layouts: Sequence[Layout],
     whitelist: Whitelist,
