@@ -66,6 +66,15 @@ def positive(text: str) -> int:
     return number
 
 
+def not_negative(text: str) -> int:
+    """Return a whole number, zero or above, as argparse reads it."""
+    number = int(text)
+    if number < 0:
+        message = f"{number} is below zero"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
 class Add(Protocol):
     """Adds a command: its name, what it runs, and the arguments of an example."""
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from epifoundation.cli.arguments import Add, Arguments, OutputFile, positive
+from epifoundation.cli.arguments import Add, Arguments, OutputFile, not_negative, positive
 
 
 def add_commands(add: Add) -> None:
@@ -30,11 +30,13 @@ def add_commands(add: Add) -> None:
     one.add_argument("--output", type=OutputFile, required=True, help="h5ad to write")
     one.add_argument("--layer", help="layer of the counts (default: X)")
     one.add_argument(
-        "--crops", type=int, default=1, help="draws averaged of a cell too long (default 1)"
+        "--crops", type=positive, default=1, help="draws averaged of a cell too long (default 1)"
     )
-    one.add_argument("--seed", type=int, default=0, help="seed of the draws (default 0)")
-    one.add_argument("--batch-tokens", type=int, help="tokens read at once; fewer take less memory")
-    one.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU if there is one")
+    one.add_argument("--seed", type=not_negative, default=0, help="seed of the draws (default 0)")
+    one.add_argument(
+        "--batch-tokens", type=positive, help="tokens read at once; fewer take less memory"
+    )
+    one.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     one.add_argument(
         "--ignore-other-peaks", action="store_true", help="leave out peaks that are not the model's"
     )
@@ -54,7 +56,9 @@ def embed(args: Arguments) -> None:
     from epifoundation.inference.chunks import PeakMatrix
     from epifoundation.inference.embeddings import write_embeddings
     from epifoundation.inference.matrix import BATCH_TOKENS, embed_matrix
+    from epifoundation.inference.precision import choose_device
 
+    choose_device(args.device)  # before anything is read
     model = from_pretrained(args.model)
     with PeakMatrix.open(args.matrix, args.layer) as (matrix, obs):
         embeddings = embed_matrix(

@@ -15,7 +15,7 @@ from anndata.abc import CSCDataset, CSRDataset
 from anndata.io import read_elem, sparse_dataset
 from scipy import sparse
 
-from epifoundation.errors import DataError
+from epifoundation.errors import DataError, in_a_line
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +39,13 @@ class PeakMatrix:
     @classmethod
     def of(cls, adata: ad.AnnData, layer: str | None = None) -> Self:
         """Return the matrix of an AnnData, which may be backed by its file."""
+        if not isinstance(adata, ad.AnnData):
+            raise DataError(_no_cells(adata))
         where = str(adata.filename) if adata.isbacked else "the matrix"
         if layer is not None and layer not in adata.layers:
             raise DataError(_no_layer(where, layer, list(adata.layers)))
         values = adata.X if layer is None else adata.layers[layer]
-        return cls(_row_wise(values, where), adata.obs_names, adata.var, where)
+        return cls(_row_wise(values, where), adata.obs_names.astype(str), adata.var, where)
 
     @classmethod
     @contextmanager
@@ -73,11 +75,11 @@ class PeakMatrix:
             try:
                 values = sparse_dataset(element) if isinstance(element, h5py.Group) else element
                 obs, var = read_elem(handle["obs"]), read_elem(handle["var"])
-                matrix = cls(_row_wise(values, str(path)), obs.index, var, str(path))
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                matrix = cls(_row_wise(values, str(path)), obs.index.astype(str), var, str(path))
+            except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
                 message = (
-                    f"{path} is not laid out as an h5ad ({type(error).__name__}: {error}). Write it"
-                    " with AnnData.write_h5ad."
+                    f"{path} is damaged or not laid out as an h5ad ({type(error).__name__}:"
+                    f" {in_a_line(error)}). Copy it again, or write it with AnnData.write_h5ad."
                 )
                 raise DataError(message) from error
             yield matrix, obs
@@ -89,8 +91,11 @@ class PeakMatrix:
 
     def check(self) -> None:
         """Refuse a matrix without cells, of another shape than its names, or of repeated cells."""
-        if not self.n_cells:
-            message = f"{self.where} has no cells"
+        if not self.n_cells or not len(self.var):
+            message = (
+                f"{self.where} is empty: {self.n_cells:,} cells × {len(self.var):,} peaks. Give"
+                " cells × peaks."
+            )
             raise DataError(message)
         named = (self.n_cells, len(self.var))
         if tuple(self.values.shape) != named:
@@ -113,11 +118,27 @@ class PeakMatrix:
         if not sparse.issparse(self.values) and not isinstance(self.values, CSRDataset):
             step = max(1, BYTES_PER_DENSE_CHUNK // (8 * max(1, self.values.shape[1])))
         for start in range(0, self.n_cells, step):
-            chunk = sparse.csr_matrix(self.values[start : start + step])
+            chunk = self._read(start, start + step)
             chunk.sum_duplicates()
             self._check_values(chunk, start)
             chunk.eliminate_zeros()
             yield start, chunk
+
+    def _read(self, start: int, end: int) -> sparse.csr_matrix:
+        try:
+            values = self.values[start:end]
+        except OSError as error:
+            message = (
+                f"{self.where} is damaged: cells {start + 1:,} and after cannot be read"
+                f" ({in_a_line(error)}). Copy or write it again."
+            )
+            raise DataError(message) from error
+        if values.dtype.kind not in "biuf":
+            message = f"{self.where} holds {values.dtype} and no numbers. Give counts of peaks."
+            raise DataError(message)
+        if values.dtype == np.float16:  # which SciPy has no sparse matrices of
+            values = values.astype(np.float32)
+        return sparse.csr_matrix(values)
 
     def _check_values(self, chunk: sparse.csr_matrix, start: int) -> None:
         values = chunk.data
@@ -156,3 +177,11 @@ def _row_wise(values: Any, where: str) -> Any:
 
 def _no_layer(where: str, layer: str, layers: list[str]) -> str:
     return f"{where} has no layer {layer!r} (found: {', '.join(layers) or 'none'})"
+
+
+def _no_cells(given: object) -> str:
+    if isinstance(given, str | Path):
+        return f"{given} is a path. Open it first: anndata.read_h5ad('{given}', backed='r')."
+    kind = type(given).__name__
+    modality = ", such as its modality atac" if kind == "MuData" else ""
+    return f"{kind} is no matrix with names. Give an AnnData, cells × peaks{modality}."

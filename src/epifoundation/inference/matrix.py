@@ -69,9 +69,13 @@ def embed_matrix(
     skip_empty
         Give cells without peaks a row of NaN, instead of refusing them.
     """
-    if crops < 1 or batch_tokens < 1:
-        message = f"crops ({crops}) and batch tokens ({batch_tokens}) are at least 1"
+    if crops < 1 or batch_tokens < 1 or seed < 0:
+        message = (
+            f"crops ({crops}) and batch tokens ({batch_tokens}) are at least 1, the seed ({seed})"
+            " at least 0"
+        )
         raise DataError(message)
+    where = choose_device(device)
     matrix = cells if isinstance(cells, PeakMatrix) else PeakMatrix.of(cells, layer)
     matrix.check()
     column_tokens = tokens_of_columns(
@@ -82,7 +86,6 @@ def embed_matrix(
     n_views = np.where(n_peaks > model.design.config.max_peaks, crops, 1)
     n_views[n_peaks == 0] = 0
     embeddings = np.zeros((matrix.n_cells, model.design.config.d_model), np.float32)
-    where = choose_device(device)
     views = _views(matrix, column_tokens, model.design.config.max_peaks, crops, seed)
     packs = (pack for chunk in views for pack in _packs(chunk, batch_tokens))
     with _memory_named(where, batch_tokens), torch.inference_mode(), inference_precision(where):

@@ -1,5 +1,7 @@
 """Where a model is read, and in which precision."""
 
+import re
+
 import torch
 
 from epifoundation.errors import ModelError
@@ -9,16 +11,20 @@ def choose_device(name: str | None = None) -> torch.device:
     """Return the named device; null: the GPU where there is one, else the CPU."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        message = f"{name!r} is no device; say cpu or cuda."
-        raise ModelError(message) from error
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        message = f"{name!r} is no device a model can be read on; say cpu or cuda."
+        raise ModelError(message)
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         message = (
             f"no GPU that PyTorch {torch.__version__} can use is here. Leave the device out to use"
             " the CPU, or install PyTorch for CUDA."
         )
+        raise ModelError(message)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        n_here = torch.cuda.device_count()
+        there = "is 1 GPU" if n_here == 1 else f"are {n_here} GPUs"
+        message = f"{name}: there {there} here, of which the first is cuda:0"
         raise ModelError(message)
     return device
 
