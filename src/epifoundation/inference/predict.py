@@ -1,4 +1,8 @@
-"""From tokenised cells to embeddings, cell types and expression levels; nothing is trained."""
+"""From tokenised cells to embeddings, cell types and expression levels; nothing is trained.
+
+Of a cell with more peaks than the model reads, `crops` draws of them are read, fixed by (seed,
+draw, cell), and their embeddings averaged; what is said of the cell follows from the average.
+"""
 
 import logging
 from collections.abc import Callable
@@ -17,7 +21,7 @@ from epifoundation.files import with_progress
 from epifoundation.hub import FoundationModel
 from epifoundation.inference.precision import inference_precision
 from epifoundation.model.network import Head
-from epifoundation.training.dataset import CellDataset, Rows
+from epifoundation.training.dataset import WITHOUT_EPOCH, CellDataset, Rows
 
 logger = logging.getLogger(__name__)
 
@@ -25,16 +29,15 @@ CELLS_PER_MINIBATCH = 16
 Values = NDArray[np.float32]
 
 
-def embed(model: FoundationModel, store: TokenStore, rows: Rows, *, seed: int = 0) -> Values:
-    """Return the embeddings of the given rows of the store, (n, d_model), in their order.
-
-    Cells with more peaks than the model reads are subsampled, by (seed, cell).
-    """
-    return _per_cell(model, store, rows, lambda z: z, seed)
+def embed(
+    model: FoundationModel, store: TokenStore, rows: Rows, *, crops: int = 1, seed: int = 0
+) -> Values:
+    """Return the embeddings of the given rows of the store, (n, d_model), in their order."""
+    return _per_cell(model, store, rows, lambda z: z, crops, seed)
 
 
 def cell_type_scores(
-    model: FoundationModel, store: TokenStore, rows: Rows, *, seed: int = 0
+    model: FoundationModel, store: TokenStore, rows: Rows, *, crops: int = 1, seed: int = 0
 ) -> pd.DataFrame:
     """Return the softmax over the model's cell types, one row per given row of the store."""
     _check_head(model, "cell_types")
@@ -42,14 +45,16 @@ def cell_type_scores(
     def scores(z: Tensor) -> Tensor:
         return torch.softmax(model.network.cell_type_logits(z).float(), dim=1)
 
-    return pd.DataFrame(_per_cell(model, store, rows, scores, seed), columns=list(model.cell_types))
+    return pd.DataFrame(
+        _per_cell(model, store, rows, scores, crops, seed), columns=list(model.cell_types)
+    )
 
 
 def predict_cell_types(
-    model: FoundationModel, store: TokenStore, rows: Rows, *, seed: int = 0
+    model: FoundationModel, store: TokenStore, rows: Rows, *, crops: int = 1, seed: int = 0
 ) -> pd.DataFrame:
     """Return a CELL_TYPE_PREDICTIONS table with a `score:<type>` column per type."""
-    scores = cell_type_scores(model, store, rows, seed=seed)
+    scores = cell_type_scores(model, store, rows, crops=crops, seed=seed)
     table = scores.add_prefix("score:").astype(np.float64)
     table.insert(0, "predicted_cell_type", scores.columns[scores.to_numpy().argmax(axis=1)])
     table.insert(0, "cell", store.cells["cell"].iloc[rows].to_numpy())
@@ -57,7 +62,7 @@ def predict_cell_types(
 
 
 def predict_expression(
-    model: FoundationModel, store: TokenStore, rows: Rows, *, seed: int = 0
+    model: FoundationModel, store: TokenStore, rows: Rows, *, crops: int = 1, seed: int = 0
 ) -> Values:
     """Return the predicted level of every gene of the vocabulary, (n, n_genes)."""
     _check_head(model, "expression")
@@ -67,22 +72,24 @@ def predict_expression(
     def levels(z: Tensor) -> Tensor:
         return model.network.every_expression_level(z, genes.to(device))
 
-    return _per_cell(model, store, rows, levels, seed)
+    return _per_cell(model, store, rows, levels, crops, seed)
 
 
-def embed_all(model: FoundationModel, store: TokenStore, *, seed: int = 0) -> pd.DataFrame:
+def embed_all(
+    model: FoundationModel, store: TokenStore, *, crops: int = 1, seed: int = 0
+) -> pd.DataFrame:
     """Return columns cell, dim_0, dim_1, …, a row per cell of the store."""
-    embeddings = embed(model, store, np.arange(store.n_cells), seed=seed)
+    embeddings = embed(model, store, np.arange(store.n_cells), crops=crops, seed=seed)
     table = pd.DataFrame(embeddings).add_prefix("dim_")
     table.insert(0, "cell", store.cells["cell"].to_numpy())
     return table
 
 
 def expression_table(
-    model: FoundationModel, store: TokenStore, rows: Rows, *, seed: int = 0
+    model: FoundationModel, store: TokenStore, rows: Rows, *, crops: int = 1, seed: int = 0
 ) -> ad.AnnData:
     """Return the predicted levels as cells × genes, named by cell and by gene."""
-    levels = predict_expression(model, store, rows, seed=seed)
+    levels = predict_expression(model, store, rows, crops=crops, seed=seed)
     genes = pd.DataFrame(index=pd.Index(model.vocabulary.genes["gene_name"], name=None))
     cells = pd.DataFrame(index=pd.Index(store.cells["cell"].iloc[rows], name=None))
     return ad.AnnData(levels, obs=cells, var=genes)
@@ -93,6 +100,7 @@ def _per_cell(
     store: TokenStore,
     rows: Rows,
     output: Callable[[Tensor], Tensor],
+    crops: int,
     seed: int,
 ) -> Values:
     """Return `output` of each cell's embedding; cells of like length are packed together."""
@@ -101,12 +109,15 @@ def _per_cell(
     device = next(network.parameters()).device
     cells = CellDataset(store, np.asarray(rows), model.design.config.max_peaks, seed)
     minibatches = cells.in_order_of_length(CELLS_PER_MINIBATCH)
+    n_peaks = np.diff(store.peak_indptr)
     outputs = []
     with torch.inference_mode(), inference_precision(device):
         for members in with_progress(
             minibatches, "minibatches read", total=len(minibatches), logger=logger
         ):
-            z = network(cells.read(members).cells.to(device))
+            n_draws = crops if (n_peaks[members] > cells.max_peaks).any() else 1
+            draws = (cells.read(members, WITHOUT_EPOCH + i).cells for i in range(n_draws))
+            z = torch.stack([network(one.to(device)) for one in draws]).mean(dim=0)
             outputs.append(output(z).float().cpu().numpy())
     read = np.concatenate(minibatches)
     place = pd.Index(read).get_indexer(pd.Index(rows))

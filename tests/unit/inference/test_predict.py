@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from epifoundation.contracts import CELL_TYPE_PREDICTIONS
 from epifoundation.errors import ModelError
@@ -13,6 +14,7 @@ from epifoundation.inference.predict import (
     predict_cell_types,
     predict_expression,
 )
+from epifoundation.training.dataset import CellDataset
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +66,26 @@ def test_missing_head_is_named(tiny_atlas, tiny_model):
     )
     with pytest.raises(ModelError, match="not fine-tuned for cell types"):
         predict_cell_types(pretrained, tiny_atlas.store, np.arange(3))
+
+
+def test_crops_of_long_cells_are_averaged(model, tiny_atlas, tiny_model):
+    """One is what it was before there were several; cells that fit are read once."""
+    store, rows = tiny_atlas.store, np.arange(60)
+    n_peaks, most = np.diff(store.peak_indptr), 60
+    fits = n_peaks <= most
+    assert 5 < fits.sum() < 55
+    cells = CellDataset(store, rows, most, seed=3)
+    with torch.no_grad():
+        drawn = [model.network.eval()(cells.read(rows, i).cells).numpy() for i in range(3)]
+    one = embed(model, store, rows, seed=3)
+    np.testing.assert_allclose(one, drawn[0], atol=1e-5)
+    three = embed(model, store, rows, seed=3, crops=3)
+    np.testing.assert_allclose(three, np.mean(drawn, axis=0), atol=1e-5)
+    np.testing.assert_allclose(three[fits], one[fits], atol=1e-5)
+    assert np.abs(three - one)[~fits].max() > 1e-3
+    scores = predict_cell_types(model, store, rows, seed=3, crops=3).filter(like="score:")
+    with torch.no_grad():
+        logits = model.network.cell_type_logits(torch.from_numpy(three))
+    np.testing.assert_allclose(scores, torch.softmax(logits, dim=1), atol=1e-5)
+    assert expression_table(model, store, rows[:2], crops=2).shape == (2, store.n_genes)
+    assert embed_all(model, store, crops=2).shape == (60, 17)
