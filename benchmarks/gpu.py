@@ -124,6 +124,7 @@ def prepare(size: Size, folder: Path, device: str, *, compiled: bool) -> Run:
         checkpoint_minutes=1e6,
         checkpoint_updates=None,
         keep_checkpoints=1,
+        changed_settings="anew",
         log_every_updates=1,
         tensorboard=False,
     )

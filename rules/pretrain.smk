@@ -27,10 +27,12 @@ MODEL_CODE = (
     "training/loop.py",
     "training/metrics.py",
     "training/objectives.py",
+    "training/preparation.py",
     "training/pretrain.py",
     "training/run.py",
     "training/schedule.py",
     "training/start.py",
+    "training/validation.py",
 )
 
 
@@ -53,7 +55,7 @@ rule pretrain:
     resources:
         gpu=cfg.training.n_devices,
         cpus_per_task=cfg.training.n_devices * (1 + cfg.training.n_workers),
-        mem_mb=64000,
+        mem_mb=48000 + 16000 * cfg.training.n_devices,
         runtime=2880,
     params:
         model=params_of(cfg.model),

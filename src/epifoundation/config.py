@@ -254,8 +254,8 @@ class TrainConfig(Section):
     learning_rate: float = Field(gt=0, description="Peak learning rate.")
     min_learning_rate: float = Field(ge=0, description="Learning rate at the end of the cosine.")
     warmup_fraction: float = Field(ge=0, lt=1, description="Share of updates spent warming up.")
-    cells_per_minibatch: int = Field(ge=1, description="Cells of a micro-batch, on average.")
-    accumulation_steps: int = Field(ge=1, description="Micro-batches per update.")
+    cells_per_minibatch: int = Field(ge=1, description="Cells of a minibatch, on average.")
+    accumulation_steps: int = Field(ge=1, description="Minibatches per update.")
     clip_norm: float = Field(gt=0, description="Largest norm of the gradient.")
     precision: Literal["bf16", "fp32"] = Field(
         description="Autocast precision on a GPU; a CPU computes in fp32."
@@ -266,7 +266,7 @@ class TrainConfig(Section):
     )
     tokens_per_minibatch: int | None = Field(
         ge=2,
-        description="Most tokens of a micro-batch; null: cells_per_minibatch cells of mean length.",
+        description="Most tokens of a minibatch; null: cells_per_minibatch cells of mean length.",
     )
     max_peaks: int | None = Field(
         ge=2, description="Peaks read of a cell in this stage; null: as many as the model reads."
@@ -298,7 +298,10 @@ class FinetuneConfig(TrainConfig):
 
 
 class ExecutionConfig(Section):
-    """How training uses the machine; no result depends on it beyond rounding and dropout draws."""
+    """How training uses the machine; no result depends on it beyond rounding and dropout draws.
+
+    But for `changed_settings`, which may join two trainings in one model.
+    """
 
     device: Literal["auto", "cuda", "cpu"] = Field(
         description="`cuda` refuses to start without a GPU; `auto` takes one where there is one."
@@ -319,6 +322,10 @@ class ExecutionConfig(Section):
         ge=1, description="Updates between checkpoints as well; null: by time alone."
     )
     keep_checkpoints: int = Field(ge=1, description="Latest checkpoints kept.")
+    changed_settings: Literal["anew", "go_on"] = Field(
+        description="Where a stopped training was of another learning rate or the like: train"
+        " anew, or go on from it (docs/decisions/0012 lists the settings)."
+    )
     log_every_updates: int = Field(ge=1, description="Updates between lines of step metrics.")
     tensorboard: bool = Field(description="Write the step metrics for TensorBoard too.")
 

@@ -1,12 +1,15 @@
 """The frame around one job: its log, its progress, and how its errors read."""
 
 import logging
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from epifoundation.errors import EpiFoundationError, told_by_system
+
+INTERRUPTED = 128 + signal.SIGINT  # as shells say it
 
 
 @contextmanager
@@ -23,6 +26,11 @@ def job(log: str) -> Iterator[None]:
     logging.captureWarnings(capture=True)
     try:
         yield
+    except KeyboardInterrupt as interrupt:
+        told = str(interrupt) or "nothing is half-written; the same command starts this step again"
+        logging.getLogger(__name__).info("interrupted: %s", told)
+        sys.stderr.write(f"interrupted: {told}\n")
+        sys.exit(INTERRUPTED)
     except Exception as error:
         line = told_by_system(error) if isinstance(error, OSError) else None
         if line is not None or isinstance(error, EpiFoundationError):

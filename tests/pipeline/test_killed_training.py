@@ -98,7 +98,7 @@ def test_stopped_then_killed_is_as_if_nothing_had_been(root, results, tmp_path):
 
     finished = subprocess.run(call, capture_output=True, timeout=300, **options)
     assert finished.returncode == 0, finished.stderr
-    assert "going on at epoch" in (results / "logs/pretrain/miniatlas.full.seed0.log").read_text()
+    assert "going on in epoch" in (results / "logs/pretrain/miniatlas.full.seed0.log").read_text()
     assert not list(folder.glob("step-*"))
 
     raw = yaml.safe_load((root / "config.yaml").read_text())

@@ -88,6 +88,7 @@ def tiny_execution() -> ExecutionConfig:
         checkpoint_minutes=5,
         checkpoint_updates=None,
         keep_checkpoints=2,
+        changed_settings="anew",
         log_every_updates=1,
         tensorboard=False,
     )

@@ -21,6 +21,7 @@ DECIDES_NOTHING = {
     "hub/card.py",
     "hub/remote.py",
     "model/authors.py",
+    "training/aside.py",
     "training/refusals.py",
     "training/signals.py",
 }

@@ -5,9 +5,11 @@ alike in length, and BatchNorm counts them all (`model/batch_norm.py`). So the n
 changes neither what is learned nor where a checkpoint stands.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -19,6 +21,10 @@ from epifoundation.config import ExecutionConfig
 from epifoundation.errors import ModelError
 from epifoundation.model.network import EpiFoundation, NormedEmbedding
 from epifoundation.training.dataset import Rows
+
+logger = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,14 @@ class World:
         total: list[float] = summed.tolist()
         return total
 
+    def share(self, value: Value) -> list[Value]:
+        """Return the value of each process, the first one's first; every process must call it."""
+        if self.size == 1:
+            return [value]
+        values = [value] * self.size
+        distributed.all_gather_object(values, value)
+        return values
+
     def align(self, buffers: Iterable[Tensor]) -> None:
         """Give every process the first one's running statistics."""
         for buffer in buffers if self.size > 1 else ():
@@ -77,6 +91,12 @@ def devices_of(execution: ExecutionConfig, n_devices: int) -> list[torch.device]
     """Return the devices to train on, or say what is missing."""
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if execution.device == "cpu" or (execution.device == "auto" and n_gpus == 0):
+        if n_devices > 1:
+            logger.warning(
+                "training.n_devices is %d and no GPU is used: as many processes share the CPU,"
+                " which is seldom faster than one",
+                n_devices,
+            )
         return [torch.device("cpu")] * n_devices
     if n_gpus == 0:
         given = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -96,6 +116,12 @@ def devices_of(execution: ExecutionConfig, n_devices: int) -> list[torch.device]
         )
         raise ModelError(message)
     return [torch.device("cuda", index) for index in range(n_devices)]
+
+
+def usable(execution: ExecutionConfig) -> ExecutionConfig:
+    """Return the settings, if a device of their kind is here: to be asked before all else."""
+    devices_of(execution, 1)
+    return execution
 
 
 def join(address: str, rank: int, size: int, device: torch.device) -> World:
@@ -121,11 +147,17 @@ def shard_tables(network: EpiFoundation, world: World) -> None:
             table.set_gradient_divide_factor(1.0)
 
 
-def whole_tensor(tensor: Tensor) -> Tensor:
-    """Return a copy on the CPU, put together if split; every process must call it."""
-    if isinstance(tensor, DTensor):
-        tensor = tensor.full_tensor()
-    return tensor.detach().to("cpu", copy=True).contiguous()
+def gathered(tensors: Iterable[tuple[str, Tensor]], world: World) -> dict[str, Tensor]:
+    """Return copies on the CPU, put together where split, to the first process.
+
+    Every process must call it; the others get none, so that a machine holds them once.
+    """
+    found = {}
+    for name, tensor in tensors:
+        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        if world.is_first:
+            found[name] = whole.detach().to("cpu", copy=True).contiguous()
+    return found
 
 
 def split_like(value: Tensor, parameter: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from epifoundation.model.network import Head
 from epifoundation.training.dataset import CellDataset, Rows, rows_of
 from epifoundation.training.loop import finish, train
 from epifoundation.training.objectives import Objective, name_cell_types, predict_levels
+from epifoundation.training.refusals import check_rank
 from epifoundation.training.run import Run
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def finetune_cell_type(
     folder: Path | None = None,
 ) -> FoundationModel:
     """Return a model that names the cell types found among the `train` cells (eq. 11, 12)."""
+    check_rank(pretrained.design.config, config, "finetune_cell_type")
     pretrained.check_store(store)
     train_rows = rows_of(store, split, "train")
     labels = store.cells["cell_type"]
@@ -86,6 +88,7 @@ def finetune_expression(
 
     As in the authors' code, half of the genes asked of a cell are expressed.
     """
+    check_rank(pretrained.design.config, config, "finetune_expression")
     pretrained.check_store(store)
     levels = expression_levels(store, n_bins).data  # one for each entry of store.gene_tokens
     _tell_of_unseen_genes(store, rows_of(store, split, "train"))

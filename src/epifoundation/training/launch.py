@@ -5,6 +5,7 @@ import logging
 import mmap
 import os
 import pickle
+import signal
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,22 +16,24 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import distributed
-from torch.multiprocessing.spawn import ProcessExitedException, start_processes
+from torch.multiprocessing.spawn import (
+    ProcessContext,
+    ProcessExitedException,
+    ProcessRaisedException,
+    start_processes,
+)
 
 from epifoundation.errors import EpiFoundationError, ModelError
-from epifoundation.training.checkpoint import put_weights, weights_of
 from epifoundation.training.distributed import World, join
-from epifoundation.training.run import History, Run
-from epifoundation.training.signals import ASKING, heard
+from epifoundation.training.run import Run, Trained
+from epifoundation.training.signals import end, heard, interrupts_ignored
 
-logger = logging.getLogger(__name__)
-
-Task = Callable[[World, Run], History]
+Task = Callable[[World, Run], Trained]
 RUN, MEETING, HISTORY, WEIGHTS, REFUSAL = "run", "meeting", "history", "weights", "refusal"
 
 
-def spawn(task: Task, run: Run, devices: list[torch.device]) -> History:
-    """Run `task` in a process per device; its weights end up in the network of `run`.
+def spawn(task: Task, run: Run, devices: list[torch.device]) -> Trained:
+    """Run `task` in a process per device, and return what the first one does.
 
     A signal to stop is handed on to all of them. Where one refuses, so does this process, with the
     same words; where one is killed, the others are ended too.
@@ -45,44 +48,60 @@ def spawn(task: Task, run: Run, devices: list[torch.device]) -> History:
 
         def ask(number: int) -> None:
             asked.append(number)
-            hand_on(processes, number)
+            hand_on(processes)
 
-        try:
-            with heard(ask):
+        with heard(ask):
+            with interrupts_ignored():
                 context = start_processes(  # type: ignore[no-untyped-call]
                     _work, arguments, nprocs=len(devices), join=False
                 )
-                assert context is not None
-                processes += context.pids()
-                for number in asked:  # while they were started
-                    hand_on(processes, number)
-                while not context.join():
-                    pass
-        except ProcessExitedException as error:
-            _refuse(folder)
-            if asked and error.signal_name in {asking.name for asking in ASKING}:
-                logger.info("asked to stop while the processes started; nothing new to save")
-                raise SystemExit(0) from error
-            message = (
-                f"process {error.error_index} of {len(devices)} ended without a word"
-                f" ({error.signal_name or f'code {error.exit_code}'}); the last checkpoint is kept,"
-                " and the next run goes on from there. SIGKILL often means that the machine's"
-                " memory was full."
-            )
-            raise ModelError(message) from error
+            assert context is not None
+            processes += context.pids()
+            if asked:  # while they were started
+                hand_on(processes)
+            _wait(context, folder, asked)
         _refuse(folder)
         if not (folder / HISTORY).exists():
-            raise SystemExit(0)  # asked to stop
-        put_weights(run.network.to("cpu"), load_file(folder / WEIGHTS))
-        history: History = json.loads((folder / HISTORY).read_text())
-        return history
+            kept = "" if run.folder is None else f": what was saved is in {run.folder}, and"
+            end(asked, f"asked to stop{kept} the same command goes on from there")
+        return Trained(json.loads((folder / HISTORY).read_text()), load_file(folder / WEIGHTS))
 
 
-def hand_on(processes: list[int], number: int) -> None:
-    """Send a signal to each process that is still there."""
+def hand_on(processes: list[int], number: int = signal.SIGTERM) -> None:
+    """Ask each process that is still there to stop."""
     for process in processes:
         with suppress(ProcessLookupError):
             os.kill(process, number)
+
+
+def _wait(context: ProcessContext, folder: Path, asked: list[int]) -> None:
+    """Wait until all processes have ended; end them all where one fails, and say which."""
+    try:
+        while not context.join():
+            pass
+    except KeyboardInterrupt:  # a second Ctrl-C
+        hand_on([process.pid for process in context.processes], signal.SIGKILL)
+        for process in context.processes:
+            process.join()
+        raise
+    except (ProcessExitedException, ProcessRaisedException) as error:
+        _refuse(folder)
+        codes = [process.exitcode or 0 for process in context.processes]
+        if asked and isinstance(error, ProcessExitedException) and -signal.SIGTERM in codes:
+            end(asked, "asked to stop while the processes started; nothing new to save")
+        # The others are ended by SIGTERM, or notice that their peer is gone.
+        killed = [code for code in codes if code < 0 and code != -signal.SIGTERM]
+        if isinstance(error, ProcessRaisedException) and not killed:
+            raise
+        code = killed[0] if killed else codes[error.error_index]
+        index = codes.index(code)
+        how = signal.Signals(-code).name if code < 0 else f"code {code}"
+        message = (
+            f"process {index} of {len(codes)} ended without a word ({how}); the last checkpoint is"
+            " kept, and the next run goes on from there. SIGKILL often means that the machine's"
+            " memory was full."
+        )
+        raise ModelError(message) from error
 
 
 def _work(
@@ -99,11 +118,10 @@ def _work(
         task, run = pickle.load(handle)
     try:
         world = join(f"file://{folder / MEETING}", rank, len(devices), devices[rank])
-        history = task(world, run)
-        weights = weights_of(run.network)
+        trained = task(world, run)
         if world.is_first:
-            save_file(weights, folder / WEIGHTS)
-            (folder / HISTORY).write_text(json.dumps(history))
+            save_file(trained.weights, folder / WEIGHTS)
+            (folder / HISTORY).write_text(json.dumps(trained.history))
         distributed.destroy_process_group()
     except EpiFoundationError as error:
         (folder / f"{REFUSAL}-{rank}").write_text(str(error))

@@ -1,48 +1,39 @@
 """The training loop, the same for pretraining and fine-tuning, on one device or several."""
 
 import logging
-import math
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from epifoundation.config import TrainConfig
 from epifoundation.files import progress_line, with_progress
 from epifoundation.hub import FoundationModel
-from epifoundation.model.attention import described
-from epifoundation.model.network import EpiFoundation
 from epifoundation.training.checkpoint import (
     Checkpointer,
     TrainState,
     forget,
-    put_weights,
-    weights_of,
+    set_weights,
 )
-from epifoundation.training.dataset import WITHOUT_EPOCH, Minibatch
-from epifoundation.training.distributed import (
-    World,
-    clip_gradients,
-    devices_of,
-    shard_tables,
-)
+from epifoundation.training.dataset import Minibatch
+from epifoundation.training.distributed import World, clip_gradients, devices_of, gathered
 from epifoundation.training.launch import spawn
 from epifoundation.training.loader import read_ahead
 from epifoundation.training.metrics import StepLog, Sums, add, figures, training_flops
+from epifoundation.training.preparation import log_start, parameter_groups, prepared
 from epifoundation.training.refusals import (
     check_cells,
     check_finite,
     check_validation,
-    memory_named,
+    failures_named,
 )
-from epifoundation.training.run import History, Run
+from epifoundation.training.run import History, Run, Trained
 from epifoundation.training.schedule import learning_rate_at
 from epifoundation.training.signals import heard
+from epifoundation.training.validation import autocast, evaluate
 
 logger = logging.getLogger(__name__)
 
@@ -69,88 +60,91 @@ def resumable(folder: Path | str, n_threads: int) -> Iterator[Path]:
 def train(run: Run) -> History:
     """Train the network, leave it at its best validation loss, and return a record per epoch.
 
-    Continues from the last good checkpoint of the same run where there is one. On SIGTERM or
-    SIGUSR1 it writes a checkpoint after the current update and ends the program with code 0.
+    Continues from the last good checkpoint of the same run where there is one. Asked to stop, it
+    writes a checkpoint after the current update and ends the program: on SIGTERM or SIGUSR1 with
+    code 0, on Ctrl-C as KeyboardInterrupt.
     """
-    check_cells(run)
     devices = devices_of(run.execution, run.execution.n_devices)
+    check_cells(run)
     if len(devices) > 1:
-        return spawn(train_in, run, devices)
-    return train_in(World(0, 1, devices[0]), run)
+        trained = spawn(train_in, run, devices)
+    else:
+        trained = train_in(World(0, 1, devices[0]), run)
+    set_weights(run.network, trained.weights)
+    return trained.history
 
 
-def train_in(world: World, run: Run) -> History:
-    """Train as one process of `world`."""
-    asked = threading.Event()
-    with heard(lambda _: asked.set()), memory_named(run):
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What one process trains with, and where it stands."""
+
+    run: Run
+    world: World
+    optimizer: torch.optim.Optimizer
+    checkpointer: Checkpointer
+    state: TrainState
+    log: StepLog
+
+
+def train_in(world: World, run: Run) -> Trained:
+    """Train as one process of `world`; the first one returns the weights."""
+    asked: list[int] = []
+    with heard(asked.append), failures_named(run) as failures:
         fingerprint = run.fingerprint
-        network = _prepared(run, world)
-        groups = _parameter_groups(network)
-        optimizer = torch.optim.Adam(groups, run.config.learning_rate, fused=True)
+        network = prepared(run, world)
+        optimizer = torch.optim.Adam(
+            parameter_groups(network), run.config.learning_rate, fused=True
+        )
         checkpointer = Checkpointer(
-            run.folder, fingerprint, network, optimizer, run.execution, world, asked
+            run.folder,
+            fingerprint,
+            run.steering,
+            network,
+            optimizer,
+            run.execution,
+            world,
+            asked,
         )
         state = checkpointer.load()
-        log = StepLog(run.folder if world.is_first else None, state.step, run.execution.tensorboard)
-        _log_start(run, world)
-        with torch.random.fork_rng():
-            _train_epochs(run, world, state, optimizer, checkpointer, log)
-        checkpointer.save(state)  # until the model is saved
-        put_weights(network, state.best_weights)
+        failures.kept = lambda: world.share(checkpointer.last_told())[0]
+        folder = run.folder if world.is_first else None
+        log = StepLog(folder, state.step, not state.update, run.execution.tensorboard)
+        log_start(run, world)
+        with torch.random.fork_rng([world.device] if world.device.type == "cuda" else []):
+            _train_epochs(Training(run, world, optimizer, checkpointer, state, log))
+        checkpointer.try_save(state, "The model is trained, and saved all the same.")
     log.close()
-    return state.history
+    _log_end(state)
+    return Trained(state.history, state.best_weights)
 
 
-def _train_epochs(
-    run: Run,
-    world: World,
-    state: TrainState,
-    optimizer: torch.optim.Optimizer,
-    checkpointer: Checkpointer,
-    log: StepLog,
-) -> None:
-    """Train from where `state` stands until the last epoch, or until it gets no better."""
+def _train_epochs(training: Training) -> None:
+    """Train from where the state stands until the last epoch, or until it gets no better."""
+    run, state, world = training.run, training.state, training.world
     started, epochs_before = time.monotonic(), state.epoch
     while state.epoch < run.config.epochs:
         if state.epoch - state.best_epoch > run.config.patience:
             logger.info("no better validation for %d epochs: stopping", run.config.patience)
             break
-        record = _train_epoch(run, world, state, optimizer, checkpointer, log)
-        found = evaluate(run, world, lambda: checkpointer.stop_if_asked(state))
+        record = _train_epoch(training)
+        found = evaluate(run, world, lambda: training.checkpointer.stop_if_asked(state))
         seen = {f"validation_{key}": value for key, value in found.items()}
         check_validation(run, seen["validation_loss"], state.epoch)
         state.history.append(record | seen)
-        log.write({"step": state.step, "epoch": record["epoch"], **seen})
+        training.log.write({"step": state.step, "epoch": record["epoch"], **seen})
         if seen["validation_loss"] < state.best_loss:
             state.best_loss, state.best_epoch = seen["validation_loss"], state.epoch
-            state.best_weights = weights_of(run.network)
+            state.best_weights = gathered(run.network.state_dict().items(), world)
         state.epoch, state.update, state.sums = state.epoch + 1, 0, {}
-        seconds = time.monotonic() - started
         done, left = state.epoch - epochs_before, run.config.epochs - epochs_before
-        told = _summary(state.history[-1])
-        logger.info("%s; %s", progress_line("epochs", done, left, seconds), told)
+        since = f" since epoch {epochs_before}" if epochs_before else ""
+        pace = progress_line(f"epochs{since}", done, left, time.monotonic() - started)
+        logger.info("epoch %d: %s; %s", state.epoch, _summary(state.history[-1]), pace)
 
 
-def finish(model: FoundationModel, history: History, **told: str) -> FoundationModel:
-    """Return the trained model on the CPU, in eval mode, with what is told of its making."""
-    model.network.to("cpu").eval()
-    metrics: dict[str, float] = {}
-    if history:
-        best = min(history, key=lambda record: record["validation_loss"])
-        metrics = {"epoch": best["epoch"], "epochs": float(len(history))}
-        metrics |= {name: value for name, value in best.items() if name.startswith("validation_")}
-    return replace(model, told=told, metrics=metrics, history=history)
-
-
-def _train_epoch(
-    run: Run,
-    world: World,
-    state: TrainState,
-    optimizer: torch.optim.Optimizer,
-    checkpointer: Checkpointer,
-    log: StepLog,
-) -> dict[str, float]:
+def _train_epoch(training: Training) -> dict[str, float]:
     """Train from `state.update` to the end of the epoch and return its record."""
+    run, world, state = training.run, training.world, training.state
     config = run.config
     run.network.train()
     plan = run.training.shuffled(
@@ -167,29 +161,32 @@ def _train_epoch(
         state.epoch,
         n_workers=run.execution.n_workers,
     )
-    what = f"epoch {state.epoch + 1}, updates"
+    what = f"epoch {state.epoch + 1}, updates" + f" after {state.update}" * (state.update > 0)
     for window in with_progress(todo, what, total=len(todo), logger=logger):
         began = time.monotonic()
         minibatches = next(reading)
         waited = time.monotonic() - began
         learning_rate = learning_rate_at(state.epoch + (state.update + 1) / len(windows), config)
-        for group in optimizer.param_groups:
+        for group in training.optimizer.param_groups:
             group["lr"] = learning_rate
         # Dropout of an update depends on (seed, epoch, update) alone, which makes resuming exact.
         torch.manual_seed(_number(run.seed, state.epoch, state.update, world.rank))
         weights = [weight for _, weight in window]
-        sums = update(run, world, minibatches, weights, optimizer, epoch=state.epoch)
+        sums = update(run, world, minibatches, weights, training.optimizer, epoch=state.epoch)
         sums |= {"seconds": time.monotonic() - began, "waited": waited, "updates": 1}
         state.update, state.step = state.update + 1, state.step + 1
         add(state.sums, sums)
-        add(log.sums, sums)
+        add(state.unlogged, sums)
         if state.step % run.execution.log_every_updates == 0:
-            told = figures(log.sums, run.device, world.size) | {"learning_rate": learning_rate}
-            log.write({"step": state.step, "epoch": state.epoch + 1, **told})
-            log.sums.clear()
-        checkpointer.after_update(state)
+            told = figures(state.unlogged, run.device, world.size)
+            told["learning_rate"] = learning_rate
+            training.log.write({"step": state.step, "epoch": state.epoch + 1, **told})
+            state.unlogged = {}
+        training.checkpointer.after_update(state)
     record = {"epoch": state.epoch + 1, "updates": state.sums["updates"]}
     record |= figures(state.sums, run.device, world.size)
+    if "changed" in state.sums:
+        record["changed_settings"] = state.sums["changed"]
     return record | {"learning_rate": learning_rate_at(state.epoch + 1, config)}
 
 
@@ -229,89 +226,40 @@ def update(
     if n_correct is not None:
         local["correct"] = float(n_correct)
     sums = dict(zip(local, world.sum(list(local.values())), strict=True))
-    check_finite(run, sums["loss"] + norm, epoch, minibatches, totals)
+    check_finite(run, world, sums["loss"] + norm, epoch, minibatches, totals)
     optimizer.step()
     return sums | {"examples": n_examples, "gradient_norm": norm}
 
 
-def evaluate(
-    run: Run, world: World, between: Callable[[], None] = lambda: None
-) -> dict[str, float]:
-    """Return the mean loss over the validation cells, and the share of right answers if any is.
-
-    `between` is called after each minibatch, by every process.
-    """
-    run.network.eval()
-    world.align(run.network.buffers())
-    config, cells = run.config, run.validation
-    total, n_correct, n_examples = 0.0, 0.0, 0.0
-    minibatches = cells.in_order_of_length(config.cells_per_minibatch, config.tokens_per_minibatch)
-    parts = [world.part_of(rows) for rows in minibatches]
-    reading = read_ahead(
-        cells, ([rows] for rows, _ in parts), WITHOUT_EPOCH, n_workers=run.execution.n_workers
-    )
-    with torch.no_grad(), autocast(run.device, config):
-        for (minibatch,), (_, weight) in zip(reading, parts, strict=True):
-            loss = run.objective(run.network, minibatch.to(run.device))
-            total += weight * float(loss.total)
-            n_correct += math.nan if loss.n_correct is None else weight * float(loss.n_correct)
-            n_examples += weight * loss.count
-            between()
-    total, n_correct, n_examples = world.sum([total, n_correct, n_examples])
-    means = {"loss": total / max(n_examples, 1)}
-    if not math.isnan(n_correct):
-        means["accuracy"] = n_correct / max(n_examples, 1)
-    return means
-
-
-def autocast(device: torch.device, config: TrainConfig) -> torch.autocast:
-    """Return the precision of a forward pass: bfloat16 on a GPU if configured, else float32."""
-    enabled = device.type == "cuda" and config.precision == "bf16"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
-
-
-def _prepared(run: Run, world: World) -> EpiFoundation:
-    network = run.network.to(world.device)
-    network.checkpointed = run.execution.gradient_checkpointing
-    if run.execution.shard_tables and world.size > 1:
-        shard_tables(network, world)
-    if run.execution.compile:
-        for block in network.blocks:
-            block.compile(dynamic=True)
-    return network
-
-
-def _parameter_groups(network: EpiFoundation) -> list[dict[str, list[torch.nn.Parameter]]]:
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    kinds = dict.fromkeys(type(parameter.data) for parameter in trained)  # whole, split
-    return [{"params": [p for p in trained if type(p.data) is kind]} for kind in kinds]
-
-
-def _log_start(run: Run, world: World) -> None:
-    n_parameters = sum(parameter.numel() for parameter in run.network.parameters())
-    n_trained = sum(p.numel() for p in run.network.parameters() if p.requires_grad)
-    half = run.device.type == "cuda" and run.config.precision == "bf16"
-    logger.info(
-        "%s: %s parameters, %s of them trained, on %d x %s (%s; %s), %d training and %d validation"
-        " cells, %d tokens a minibatch",
-        run.objective.__name__,
-        f"{n_parameters:,}",
-        f"{n_trained:,}",
-        world.size,
-        run.device,
-        "bf16" if half else "fp32",
-        described(run.device.type, torch.bfloat16 if half else torch.float32),
-        len(run.training.rows),
-        len(run.validation.rows),
-        run.config.tokens_per_minibatch
-        or run.training.token_budget(run.config.cells_per_minibatch),
-    )
+def finish(model: FoundationModel, history: History, **told: str) -> FoundationModel:
+    """Return the trained model on the CPU, in eval mode, with what is told of its making."""
+    model.network.to("cpu").eval()
+    metrics: dict[str, float] = {}
+    if history:
+        best = min(history, key=lambda record: record["validation_loss"])
+        metrics = {"epoch": best["epoch"], "epochs": float(len(history))}
+        metrics |= {name: value for name, value in best.items() if name.startswith("validation_")}
+    return replace(model, told=told, metrics=metrics, history=history)
 
 
 def _summary(record: dict[str, float]) -> str:
     return (
         f"loss {record['loss']:.4f}, validation {record['validation_loss']:.4f},"
         f" {record['cells_per_second']:,.0f} cells/s"
+    )
+
+
+def _log_end(state: TrainState) -> None:
+    seconds = sum(record["seconds"] for record in state.history)
+    waited = sum(record["loader_wait"] * record["seconds"] for record in state.history)
+    logger.info(
+        "trained: %s updates in %s s, %.1f %% of that waiting for cells to be read; best validation"
+        " loss %.4f, in epoch %d",
+        f"{state.step:,}",
+        f"{seconds:,.0f}",
+        100 * waited / max(seconds, 1e-9),
+        state.best_loss,
+        state.best_epoch + 1,
     )
 
 

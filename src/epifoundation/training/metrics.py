@@ -6,7 +6,7 @@ import math
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +95,14 @@ def first_not_finite(totals: list[Tensor]) -> int | None:
 class StepLog:
     """A line per logged step in `folder`/steps.jsonl, and the same for TensorBoard beside it.
 
-    A null folder keeps nothing. Lines beyond `step`, where the run goes on from a checkpoint, are
-    taken out first.
+    A null folder keeps nothing. Lines of what is done again where the run goes on from a checkpoint
+    are taken out first: those beyond `step`, and its validation unless that was `validated`.
     """
 
     folder: Path | None
     step: int
+    validated: bool
     tensorboard: bool
-    sums: Sums = field(default_factory=dict)
     writer: Any = None
     failed: bool = False
 
@@ -111,12 +111,13 @@ class StepLog:
             return
         path = self.folder / STEPS_FILE
         lines = path.read_text().splitlines() if path.exists() and self.step else []
+        kept = "".join(f"{line}\n" for line in lines if self._stays(line))
         with whole(path) as partial:
-            partial.write_text("".join(f"{line}\n" for line in lines if _step(line) <= self.step))
+            partial.write_text(kept)
         if self.tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step)
+            self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step + 1)
 
     def write(self, values: dict[str, float]) -> None:
         """Add the line of a step; where that fails it is told once, as training is worth more."""
@@ -135,6 +136,14 @@ class StepLog:
             with self._failure_told():
                 self.writer.close()
 
+    def _stays(self, line: str) -> bool:
+        try:
+            told = json.loads(line)
+            step: float = told["step"]
+        except (ValueError, KeyError):  # cut off by a kill
+            return False
+        return step < self.step or (step == self.step and (self.validated or "loss" in told))
+
     @contextmanager
     def _failure_told(self) -> Iterator[None]:
         try:
@@ -148,11 +157,3 @@ class StepLog:
                     error.strerror or error,
                 )
             self.failed = True
-
-
-def _step(line: str) -> float:
-    try:
-        step: float = json.loads(line)["step"]
-    except (ValueError, KeyError):  # cut off by a kill
-        return math.inf
-    return step

@@ -12,6 +12,7 @@ from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.errors import ModelError
 from epifoundation.hub import FoundationModel
 from epifoundation.training.dataset import CellDataset, rows_of
+from epifoundation.training.distributed import devices_of
 from epifoundation.training.loop import finish, train
 from epifoundation.training.objectives import align_genes
 from epifoundation.training.run import Run
@@ -37,6 +38,8 @@ def pretrain(
     returned as it was initialised, at random. Checkpoints and step metrics lie in `folder`.
     `start_from` is a model directory to go on from.
     """
+    if variant != "no_pretrain":
+        devices_of(execution, execution.n_devices)  # refuses before anything is built
     told = {"stage": "pretrain", "variant": variant, "seed": str(seed)}
     if start_from is None or variant == "no_pretrain":
         start = random_start(vocabulary, model, variant=variant, seed=seed)

@@ -1,21 +1,28 @@
 """What training cannot do, said in one line that names the cells or the setting."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from epifoundation.config import FinetuneConfig, ModelConfig
 from epifoundation.errors import ModelError
 from epifoundation.training.dataset import CellDataset, Minibatch, Rows
+from epifoundation.training.distributed import World
 from epifoundation.training.metrics import first_not_finite
 from epifoundation.training.run import Run
 
 
+class NotFiniteError(ModelError):
+    """Training has left the numbers; what was saved before is good."""
+
+
 def check_cells(run: Run) -> None:
-    """Refuse to start without cells to learn from or watch, or with a cell that has no peak."""
+    """Refuse to start without cells to learn from or watch, or with one that cannot be read."""
     if not len(run.training.rows):
         message = "no training cell is left; check the split and the labels of this data set"
         raise ModelError(message)
@@ -31,26 +38,59 @@ def check_cells(run: Run) -> None:
                 " qc.min_atac_reads, or leave them out of the split."
             )
             raise ModelError(message)
+        budget, longest = run.config.tokens_per_minibatch, int(cells.lengths.max())
+        if budget is not None and budget < longest:
+            message = (
+                f"tokens_per_minibatch is {budget:,}, but a {part} cell has {longest:,} tokens"
+                f" ({_names(cells, cells.rows[cells.lengths == longest], 1)}). Of this stage's"
+                f" settings raise tokens_per_minibatch to {longest:,} or more, or lower max_peaks"
+                f" to {budget - 1:,}."
+            )
+            raise ModelError(message)
+
+
+def check_rank(model: ModelConfig, config: FinetuneConfig, stage: str) -> None:
+    """Refuse low-rank changes of a rank that the matrices of the blocks do not have."""
+    largest = min(model.d_model, model.d_feedforward)
+    if config.trainable == "lora" and config.lora_rank > largest:
+        message = (
+            f"{stage}.lora_rank is {config.lora_rank}, but matrices of this model have a rank of"
+            f" {largest} at most. Lower it (8 is usual), or set {stage}.trainable: frozen_tables."
+        )
+        raise ModelError(message)
 
 
 def check_finite(
-    run: Run, value: float, epoch: int, minibatches: list[Minibatch], totals: list[Tensor]
+    run: Run,
+    world: World,
+    value: float,
+    epoch: int,
+    minibatches: list[Minibatch],
+    totals: list[Tensor],
 ) -> None:
-    """Refuse to go on from a loss or gradient that is no number; name minibatch and cells."""
+    """Refuse to go on from a loss or gradient that is no number; name minibatch and cells.
+
+    `value` is that of all processes, so that all of them come here together.
+    """
     if math.isfinite(value):
         return
     culprit = first_not_finite(totals)
-    if culprit is None:
-        what, rows = "the gradient is", np.concatenate([m.rows for m in minibatches])
+    chosen = minibatches if culprit is None else [minibatches[culprit]]
+    rows_of = world.share((culprit, [row for m in chosen for row in m.rows.tolist()]))
+    culprits = [(one, rows) for one, rows in rows_of if one is not None]
+    if culprits:
+        which, rows = culprits[0]
+        what = f"the loss of minibatch {which + 1} of {len(minibatches)} is"
+        where = f"; it has {len(rows)} cells"
     else:
-        what = f"the loss of micro-batch {culprit + 1} of {len(minibatches)} is"
-        rows = minibatches[culprit].rows
+        rows = list(dict.fromkeys(row for _, rows in rows_of for row in rows))
+        what, where = "the gradient is", f", in an update of {len(rows)} cells"
     message = (
-        f"{what} not finite in epoch {epoch + 1}, in an update of {len(rows)} cells (first:"
-        f" {_names(run.training, rows, 3)}). Lower the learning rate"
-        f" ({run.config.learning_rate:g}) or lengthen warmup_fraction.{_kept(run)}"
+        f"{what} not finite in epoch {epoch + 1}{where} (first:"
+        f" {_names(run.training, np.array(rows), 3)}). Lower the learning rate"
+        f" ({run.config.learning_rate:g}) or lengthen warmup_fraction."
     )
-    raise ModelError(message)
+    raise NotFiniteError(message)
 
 
 def check_validation(run: Run, loss: float, epoch: int) -> None:
@@ -60,20 +100,26 @@ def check_validation(run: Run, loss: float, epoch: int) -> None:
     message = (
         f"the loss of the {len(run.validation.rows)} validation cells is not finite after epoch"
         f" {epoch + 1}, though that of training is: running statistics or weights have grown too"
-        f" large. Lower the learning rate ({run.config.learning_rate:g}).{_kept(run)}"
+        f" large. Lower the learning rate ({run.config.learning_rate:g})."
     )
-    raise ModelError(message)
+    raise NotFiniteError(message)
 
 
-def _kept(run: Run) -> str:
-    return "" if run.folder is None else f" The last good checkpoint is kept in {run.folder}."
+@dataclass
+class Failures:
+    """What is known of a training when it fails: `kept` says what is left on the disk."""
+
+    kept: Callable[[], str] = str
 
 
 @contextmanager
-def memory_named(run: Run) -> Iterator[None]:
-    """Turn a lack of memory within the block into a line that names what would need less."""
+def failures_named(run: Run) -> Iterator[Failures]:
+    """Say of a training that left the numbers what is kept, and of a lack of memory what helps."""
+    failures = Failures()
     try:
-        yield
+        yield failures
+    except NotFiniteError as error:
+        raise ModelError(f"{error} {failures.kept()}".rstrip()) from error
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         lacks = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not lacks and "DefaultCPUAllocator" not in str(error):
@@ -83,7 +129,7 @@ def memory_named(run: Run) -> Iterator[None]:
             config.cells_per_minibatch
         )
         message = (
-            f"out of memory on {run.device} with {budget:,} tokens a micro-batch and cells of up to"
+            f"out of memory on {run.device} with {budget:,} tokens a minibatch and cells of up to"
             f" {longest:,}. In this order, of this stage's settings: lower tokens_per_minibatch"
             " (and raise accumulation_steps by as much), set training.gradient_checkpointing:"
             " true, lower max_peaks; in fine-tuning trainable: frozen_tables or lora; on several"

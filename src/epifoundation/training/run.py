@@ -4,11 +4,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 import epifoundation
 from epifoundation.config import ExecutionConfig, TrainConfig
@@ -17,6 +18,24 @@ from epifoundation.training.dataset import CellDataset
 from epifoundation.training.objectives import Objective
 
 History = list[dict[str, float]]
+# How far each update goes, and how long: neither which cells it is of nor what is learned.
+STEERING = (
+    "epochs",
+    "learning_rate",
+    "min_learning_rate",
+    "warmup_fraction",
+    "schedule",
+    "clip_norm",
+    "precision",
+    "patience",
+)
+
+
+class Trained(NamedTuple):
+    """A record per epoch, and the best weights, on the CPU; only the first process has them."""
+
+    history: History
+    weights: dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +63,13 @@ class Run:
         return next(self.network.parameters()).device
 
     @property
+    def steering(self) -> dict[str, Any]:
+        """The settings that may be other when a run goes on, if it is asked to."""
+        return self.config.model_dump(mode="json", include=set(STEERING))
+
+    @property
     def fingerprint(self) -> str:
-        """Digest of all that decides the result; a checkpoint with another one is not continued.
+        """Digest of all else that decides the result; no checkpoint of another is continued.
 
         The devices are not part of it: a run may go on with another number of them. Nor are the
         tokens of the cells, which are dear to read: their number in each cell stands for them.
@@ -53,7 +77,7 @@ class Run:
         tensors = (*self.network.named_parameters(), *self.network.named_buffers())
         told = [
             epifoundation.__version__,
-            self.config.model_dump(mode="json"),
+            self.config.model_dump(mode="json", exclude=set(STEERING)),
             self.network.config.model_dump(mode="json"),
             [(name, list(tensor.shape), tensor.requires_grad) for name, tensor in tensors],
             self.objective.__name__,

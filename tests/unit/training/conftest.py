@@ -1,5 +1,8 @@
 """What tests of training share."""
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 from training_runs import pretraining
 
@@ -24,6 +27,14 @@ def run_of(tiny_atlas, tiny_model, tiny_training, tiny_execution):
         )
 
     return make
+
+
+@pytest.fixture
+def hears_interrupts() -> Iterator[None]:
+    """Ctrl-C as in a terminal; a shell ignores it for what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -14,9 +14,12 @@ import torch
 from epifoundation.errors import ModelError
 from epifoundation.hub import Design, FoundationModel, from_pretrained
 from epifoundation.training import launch
-from epifoundation.training.distributed import World, devices_of
+from epifoundation.training.distributed import World, devices_of, usable
 from epifoundation.training.launch import spawn
 from epifoundation.training.loop import train, train_in
+from epifoundation.training.objectives import align_genes
+from epifoundation.training.pretrain import pretrain
+from epifoundation.training.run import Trained
 
 TWO = [torch.device("cpu")] * 2
 NO_DROPOUT = {"dropout": 0.0}
@@ -80,8 +83,39 @@ def test_a_refusal_in_a_process_is_this_ones(run_of):
     run = run_of()
     with torch.no_grad():
         run.network.gene_decoder.fc2.bias.fill_(float("nan"))
-    with pytest.raises(ModelError, match="micro-batch 1 of 2 is not finite in epoch 1"):
+    with pytest.raises(ModelError, match="minibatch 1 of 2 is not finite in epoch 1"):
         two_processes(run)
+
+
+@dataclasses.dataclass(frozen=True)
+class Poisoned:
+    """An objective that is no number where one cell is read."""
+
+    row: int
+    __name__ = "poisoned"
+
+    def __call__(self, network, minibatch):
+        loss = align_genes(network, minibatch)
+        factor = float("nan") if self.row in minibatch.rows else 1.0
+        return dataclasses.replace(loss, total=loss.total * factor)
+
+
+@pytest.mark.slow
+def test_the_cells_of_the_process_whose_loss_is_no_number_are_named(run_of, tmp_path):
+    """The second process reads every other cell of a minibatch, the first one the rest."""
+    run = run_of(folder=tmp_path / "run", execution={"checkpoint_updates": 1})
+    plan = run.training.shuffled(0, run.config.cells_per_minibatch)
+    index = next(i for i, rows in enumerate(plan) if i >= 3 and len(rows) > 1)
+    names = run.training.store.cells["cell"].iloc[plan[index][1::2]].tolist()
+    with pytest.raises(ModelError) as refused:
+        two_processes(dataclasses.replace(run, objective=Poisoned(int(plan[index][1]))))
+    which = index % run.config.accumulation_steps + 1
+    told = (
+        f"the loss of minibatch {which} of 2 is not finite in epoch 1; it has {len(names)} cells"
+        f" (first: {', '.join(names[:3])})."
+    )
+    assert str(refused.value).startswith(told)
+    assert f"is kept: {tmp_path / 'run'}/step-00000000" in str(refused.value)
 
 
 @pytest.mark.slow
@@ -105,7 +139,7 @@ def test_a_signal_is_handed_on_and_the_run_goes_on(run_of, tmp_path):
     assert 0 < state["step"] < 1600
 
 
-def killed(world: World, run) -> list[dict[str, float]]:
+def killed(world: World, run) -> Trained:
     if world.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return train_in(world, run)
@@ -150,6 +184,24 @@ def test_auto_takes_the_gpu_where_there_is_one(tiny_execution, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert devices_of(execution, 2) == [torch.device("cuda", 0), torch.device("cuda", 1)]
+
+
+def test_several_processes_on_a_cpu_are_told(tiny_execution, caplog):
+    assert devices_of(tiny_execution, 2) == TWO
+    assert "n_devices is 2 and no GPU is used: as many processes share the CPU" in caplog.text
+    caplog.clear()
+    assert devices_of(tiny_execution, 1) == TWO[:1]
+    assert not caplog.text
+
+
+def test_a_missing_gpu_is_told_before_anything_is_built(tiny_execution, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    execution = tiny_execution.model_copy(update={"device": "cuda"})
+    assert usable(tiny_execution) is tiny_execution
+    with pytest.raises(ModelError, match="no GPU can be used"):
+        usable(execution)
+    with pytest.raises(ModelError, match="no GPU can be used"):
+        pretrain(None, None, None, None, None, execution, variant="full", seed=0)
 
 
 def test_memory_maps_are_passed_on_as_files(run_of, tmp_path):

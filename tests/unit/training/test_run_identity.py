@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -144,23 +145,85 @@ def test_a_state_of_other_fields_falls_back_to_the_one_before(run_of, tmp_path, 
     assert "step-000000007: going on" in caplog.text
 
 
-def test_checkpoints_of_other_settings_are_set_aside(run_of, tmp_path, caplog):
-    """One generation of them; moved back, they are gone on from."""
-    folder, other = tmp_path / "run", {"config": {"learning_rate": 2e-3}}
-    train(run_of(folder=folder))
-    (folder / "aside" / "step-000000001").mkdir(parents=True)  # of a generation before
+def test_other_settings_set_checkpoints_aside_and_the_same_ones_bring_them_back(
+    run_of, tmp_path, caplog
+):
+    """With their metrics; each of three learning rates keeps its own."""
+    folder = tmp_path / "run"
     caplog.set_level("INFO")
+    train(run_of(folder=folder))
     of_first = (folder / "step-000000008" / "state.json").read_text()
-    train(run_of(folder=folder, **other))  # which ends at the same step
-    assert (folder / "aside" / "step-000000008" / "state.json").read_text() == of_first
-    (folder / "step-000000008").rename(folder / "step-000000004")
-    assert [path.name for path in folder.glob("aside/*")] == ["step-000000008"]
-    assert f"1 of other data or settings set aside in {folder / 'aside'}" in caplog.text
-    (folder / "aside" / "step-000000008").rename(folder / "step-000000008")
+    metrics = (folder / "steps.jsonl").read_text()
+    for rate in (2e-3, 3e-3):
+        train(run_of(folder=folder, config={"learning_rate": rate}))
+    shelves = list((folder / "aside").iterdir())
+    assert len(shelves) == 2
+    (shelf,) = (s for s in shelves if (s / "steps.jsonl").read_text() == metrics)
+    assert (shelf / "step-000000008" / "state.json").read_text() == of_first
+    assert f"1 of other data or settings set aside in {shelf}" in caplog.text
     caplog.clear()
     assert len(train(run_of(folder=folder))) == 2
-    assert "step-000000008: going on at epoch 2" in caplog.text
-    assert [path.name for path in folder.glob("step-*")] == ["step-000000008"]
-    assert [path.name for path in folder.glob("aside/*")] == ["step-000000004"]
+    assert f"{folder}: back from {shelf}" in caplog.text
+    assert "step-000000008: going on in epoch 3 after update 0" in caplog.text
+    assert (folder / "steps.jsonl").read_text() == metrics
+    assert len(list((folder / "aside").iterdir())) == 2
     checkpoint.forget(folder)
     assert [path.name for path in folder.iterdir()] == ["steps.jsonl"]
+
+
+LOWER = {"config": {"learning_rate": 5e-4, "epochs": 3}}
+GO_ON = {"execution": {"changed_settings": "go_on"}}
+
+
+def test_another_learning_rate_goes_on_where_that_is_asked_for(run_of, tmp_path, caplog):
+    """The record of its first epoch says that settings changed; a restart changes nothing."""
+    folder, apart = tmp_path / "run", tmp_path / "apart"
+    before = train(run_of(folder=folder))
+    shutil.copytree(folder, apart)
+    caplog.set_level("INFO")
+    history = train(run_of(folder=folder, **LOWER, **GO_ON))
+    told = "going on with other settings: epochs 2 -> 3, learning_rate 0.001 -> 0.0005"
+    assert f"{folder / 'step-000000008'}: {told}" in caplog.text
+    assert history[:2] == before
+    assert [record.get("changed_settings") for record in history] == [None, None, 2]
+    assert [record["epoch"] for record in history] == [1, 2, 3]
+    assert not (folder / "aside").exists()
+    lines = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
+    rates = [line["learning_rate"] for line in lines if "loss" in line]
+    assert len(rates) == 12
+    assert max(rates[:8]) > 5e-4 > max(rates[8:])
+    anew = train(run_of(folder=apart, **LOWER))
+    assert "changed_settings" not in anew[0]
+    assert [r["loss"] for r in anew] == [r["loss"] for r in train(run_of(**LOWER))]
+    assert f"remove {apart / 'step-*'} and set training.changed_settings: go_on" in caplog.text
+
+
+def test_what_was_set_aside_is_gone_on_from_as_the_log_says(run_of, tmp_path):
+    folder = tmp_path / "run"
+    before = train(run_of(folder=folder))
+    train(run_of(folder=folder, **LOWER))
+    for path in folder.glob("step-*"):
+        shutil.rmtree(path)
+    assert train(run_of(folder=folder, **LOWER, **GO_ON))[:2] == before
+
+
+@pytest.mark.parametrize("change", [weights, draws, most_peaks])
+def test_other_data_are_never_gone_on_from(run_of, tmp_path, caplog, change):
+    folder = tmp_path / "run"
+    train(run_of(folder=folder))
+    losses = [
+        [record["loss"] for record in train(change(run_of(folder=where, **GO_ON)))]
+        for where in (folder, None)
+    ]
+    assert losses[0] == losses[1]
+    assert "set aside in" in caplog.text
+    assert "go_on" not in caplog.text
+
+
+def test_every_setting_of_a_stage_decides_or_steers(run_of):
+    run = run_of()
+    assert run.steering.keys() < set(type(run.config).model_fields)
+    other = run_of(config={"cells_per_minibatch": 3})
+    assert (other.fingerprint != run.fingerprint) and other.steering == run.steering
+    slower = run_of(config={"warmup_fraction": 0.5})
+    assert (slower.fingerprint == run.fingerprint) and slower.steering != run.steering

@@ -1,12 +1,15 @@
 """Figures told while training goes on."""
 
 import json
+import re
+import time
 
 import pytest
 import torch
 
+from epifoundation.training.dataset import CellDataset
 from epifoundation.training.loop import train
-from epifoundation.training.metrics import StepLog, figures, training_flops
+from epifoundation.training.metrics import StepLog, figures, peak_flops, training_flops
 
 
 def test_arithmetic_is_that_of_the_printed_sizes(run_of):
@@ -46,10 +49,53 @@ def test_rates_are_of_all_time_and_accuracy_only_where_it_is():
     assert figures(sums | {"correct": 5}, torch.device("cpu"), 1)["accuracy"] == 0.25
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA A100-SXM4-40GB", 312e12),
+        ("NVIDIA GeForce RTX 4090", None),
+    ],
+)
+def test_utilisation_is_of_what_all_devices_could_do(monkeypatch, name, expected):
+    """Half of what two cards do in a second, in one second; none of a card that is not known."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 3 * 2**30)
+    assert peak_flops(torch.device("cuda", 0)) == expected
+    sums = dict.fromkeys(("loss", "examples", "gradient_norm", "updates", "waited"), 1.0)
+    sums |= {"cells": 8, "tokens": 800, "seconds": 2.0, "flops": 2.0 * (expected or 0)}
+    told = figures(sums, torch.device("cuda", 0), 2)
+    assert told.get("mfu") == (None if expected is None else 0.5)
+    assert told["peak_memory_gib"] == 3.0
+    assert peak_flops(torch.device("cpu")) is None
+
+
+def test_the_wait_for_cells_is_told_by_step_and_at_the_end(run_of, tmp_path, monkeypatch, caplog):
+    """Two minibatches an update that take a fortieth of a second each, read as they are needed."""
+    real = CellDataset.read
+
+    def slow(self, rows, epoch=0):
+        time.sleep(0.025)
+        return real(self, rows, epoch)
+
+    monkeypatch.setattr(CellDataset, "read", slow)
+    caplog.set_level("INFO")
+    history = train(run_of(folder=tmp_path / "run"))
+    text = (tmp_path / "run" / "steps.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    shares = [line["loader_wait"] for line in lines if "loss" in line]
+    assert len(shares) == 8
+    assert all(0.2 < share < 1 for share in [*shares, history[0]["loader_wait"]])
+    told = re.search(r"trained: 8 updates in \d+ s, ([\d.]+) % of that waiting for", caplog.text)
+    assert min(shares) < float(told[1]) / 100 < max(shares)
+
+
 def test_lines_after_the_checkpoint_are_taken_out(tmp_path):
     lines = ['{"step": 1}', '{"step": 2}', '{"step": 3}', '{"ste']
     (tmp_path / "steps.jsonl").write_text("\n".join(lines))
-    log = StepLog(tmp_path, 2, tensorboard=False)
+    log = StepLog(tmp_path, 2, validated=True, tensorboard=False)
     log.write({"step": 3, "loss": 0.5})
     steps = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
     assert steps == [{"step": 1}, {"step": 2}, {"step": 3, "loss": 0.5}]
@@ -81,7 +127,7 @@ class FullBoard:
 
 
 def test_a_full_disk_of_tensorboard_ends_nothing_either(tmp_path, caplog):
-    log = StepLog(tmp_path, 0, tensorboard=False)
+    log = StepLog(tmp_path, 0, validated=True, tensorboard=False)
     log.writer = FullBoard()
     log.write({"step": 1})
     log.write({"step": 2})

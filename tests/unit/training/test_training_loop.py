@@ -75,7 +75,10 @@ def test_not_finite_names_minibatch_and_cells(run_of, tmp_path):
     run = run_of(folder=tmp_path / "run")
     with torch.no_grad():
         run.network.gene_decoder.fc2.bias.fill_(math.nan)
-    told = r"micro-batch 1 of 2 is not finite in epoch 1, .* cells \(first: Kidney.* is kept in"
+    told = (
+        r"^the loss of minibatch 1 of 2 is not finite in epoch 1; it has \d cells \(first: Kidney.*"
+        r" No checkpoint had been written\.$"
+    )
     with pytest.raises(ModelError, match=told):
         train(run)
 
@@ -92,7 +95,8 @@ def test_not_finite_leaves_the_last_good_checkpoint(run_of, tmp_path, monkeypatc
 
     monkeypatch.setattr(loop, "update", poisoned)
     folder = tmp_path / "run"
-    with pytest.raises(ModelError, match="not finite"):
+    told = r"not finite.* The last good checkpoint is kept: .*/step-000000003\. With training"
+    with pytest.raises(ModelError, match=told):
         train(run_of(folder=folder, execution={"checkpoint_updates": 1}))
     monkeypatch.undo()
     run = run_of(folder=folder)
@@ -271,6 +275,27 @@ def test_a_token_budget_is_kept(run_of):
     ]
     assert max(sizes) <= 150
     assert train(run)[0]["updates"] == math.ceil(len(sizes) / 2)
+
+
+def test_a_token_budget_that_a_cell_exceeds_is_refused(run_of):
+    run = run_of(config={"tokens_per_minibatch": 40})
+    told = (
+        r"tokens_per_minibatch is 40, but a training cell has 61 tokens \(\w+#.*\)\. .*"
+        r"raise tokens_per_minibatch to 61 or more, or lower max_peaks to 39\."
+    )
+    with pytest.raises(ModelError, match=told):
+        train(run)
+
+
+@pytest.mark.parametrize(("stage", "options"), [("cell_type", {}), ("expression", {"n_bins": 10})])
+def test_a_rank_that_no_matrix_has_is_refused(
+    tiny_atlas, pretrained, finetuning, tiny_execution, stage, options
+):
+    finetune = {"cell_type": finetune_cell_type, "expression": finetune_expression}[stage]
+    arguments = (pretrained, tiny_atlas.store, tiny_atlas.split)
+    config = finetuning.model_copy(update={"trainable": "lora", "lora_rank": 17})
+    with pytest.raises(ModelError, match=f"finetune_{stage}.lora_rank is 17, .* 16 at most"):
+        finetune(*arguments, config, tiny_execution, seed=0, **options)
 
 
 def test_a_cell_without_peaks_is_refused(run_of):
