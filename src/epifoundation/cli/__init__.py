@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from threadpoolctl import threadpool_limits
 
-from epifoundation.cli import data, labels, model, quality, scores
+from epifoundation.cli import data, labels, model, outs, quality, scores
 from epifoundation.cli.arguments import Arguments, check_outputs, positive
 from epifoundation.errors import EpiFoundationError, told_by_system
 
@@ -62,4 +62,5 @@ def build_parser() -> argparse.ArgumentParser:
     labels.add_commands(add)
     model.add_commands(add)
     scores.add_commands(add)
+    outs.add_commands(add)
     return parser

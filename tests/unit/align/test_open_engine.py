@@ -15,6 +15,7 @@ from epifoundation.align.layout import METRIC_COLUMNS, OUTS, UNKNOWN
 from epifoundation.align.open_engine import align_open
 from epifoundation.config import AlignConfig
 from epifoundation.errors import AlignError
+from epifoundation.evaluation.concordance import compare_outs
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def outs(library, reference, tmp_path_factory) -> Path:
     return run(library, reference, tmp_path_factory.mktemp("run") / "outs", threads=2)
 
 
-def run(library, reference, outs: Path, threads: int) -> Path:
+def run(library, reference, outs: Path, threads: int, bwa_options: tuple[str, ...] = ()) -> Path:
     align_open(
         library.manifest,
         library.folder,
@@ -163,6 +164,20 @@ def test_result_does_not_depend_on_threads(outs: Path, library, reference, tmp_p
         assert (other / name).read_bytes() == (outs / name).read_bytes()
     texts = [gzip.decompress((f / "atac_fragments.tsv.gz").read_bytes()) for f in (other, outs)]
     assert texts[0] == texts[1]
+
+
+def test_a_lane_less_shows_in_the_comparison(
+    outs: Path, library, reference, tmp_path: Path
+) -> None:
+    manifest = library.manifest
+    fewer = manifest[(manifest["library"] == "gex") | (manifest["lane"] != "L003")]
+    other = run(replace(library, manifest=fewer), reference, tmp_path / "outs", threads=2)
+    found = compare_outs(outs, other)[0].set_index("measure")
+    assert found.loc["cells", "agreement"] > 0.9
+    assert found.loc["gene_counts_equal", "agreement"] == 1
+    lost = found.loc["peak_totals", "second"] / found.loc["peak_totals", "first"]
+    assert 0.6 < lost < 0.8
+    assert 0.5 < found.loc["peak_correlation_median", "agreement"] < 0.95
 
 
 def foreign(content: bytes, length: int) -> bytes:
