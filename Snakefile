@@ -44,3 +44,4 @@ rule all:
         rules.tables.input,
         rules.figures.input,
         rules.report.input,
+        rules.compare_methods.output,

@@ -157,7 +157,10 @@ rule split:
         runtime=10,
     params:
         atlas=params_of(cfg.atlas),
-        code=code_of("contracts.py", "data/splits.py"),
+        pretrained_donors=lambda w: protocols.pretrained_donors(
+            sheet, w.atlas, w.dataset
+        ),
+        code=code_of("contracts.py", "data/splits.py", "protocols.py"),
     script:
         "../workflow_scripts/split.py"
 

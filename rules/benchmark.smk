@@ -5,10 +5,13 @@
 #        integration/{method}.parquet  annotation/{method}.parquet  expression/{method}.h5ad
 #        metrics/{integration,annotation,expression}.tsv
 #        metrics/{annotation,expression}.resampled.parquet, for paired differences
-#      R/metrics.tsv, all of them
+#      R/metrics.tsv, all of them; R/comparisons.tsv, of EpiFoundation with each other method
 
 
 include: "methods.smk"
+
+
+check_datasets()
 
 
 rule integrate:
@@ -117,7 +120,7 @@ rule score_integration:
     input:
         store=STORE,
         split=SPLIT,
-        methods=integration_files,
+        methods=files_of("integration"),
     output:
         metrics=f"{EVALUATION}/metrics/integration.tsv",
     log:
@@ -131,7 +134,7 @@ rule score_integration:
         mem_mb=memory_mb(3000, 20),
         runtime=240,
     params:
-        methods=integration_methods,
+        methods=lambda w: methods_of("integration", w),
         dataset=dataset_columns,
         code=code_of(
             "evaluation/baselines/__init__.py",
@@ -153,10 +156,7 @@ rule score_annotation:
     input:
         store=STORE,
         split=SPLIT,
-        methods=[
-            f"{EVALUATION}/annotation/{m}.parquet"
-            for m in [*cfg.benchmark.annotation, "epifoundation"]
-        ],
+        methods=files_of("annotation"),
     output:
         metrics=f"{EVALUATION}/metrics/annotation.tsv",
         resampled=f"{EVALUATION}/metrics/annotation.resampled.parquet",
@@ -169,7 +169,7 @@ rule score_annotation:
         mem_mb=memory_mb(2000, 10),
         runtime=30,
     params:
-        methods=[*cfg.benchmark.annotation, "epifoundation"],
+        methods=lambda w: methods_of("annotation", w),
         dataset=dataset_columns,
         code=code_of(
             "evaluation/annotation.py",
@@ -190,10 +190,7 @@ rule score_expression:
         store=STORE,
         split=SPLIT,
         vocabulary=f"{R}/atlas/{{atlas}}/vocabulary",
-        methods=[
-            f"{EVALUATION}/expression/{m}.h5ad"
-            for m in [*cfg.benchmark.expression, "epifoundation"]
-        ],
+        methods=files_of("expression"),
     output:
         metrics=f"{EVALUATION}/metrics/expression.tsv",
         resampled=f"{EVALUATION}/metrics/expression.resampled.parquet",
@@ -208,7 +205,7 @@ rule score_expression:
         mem_mb=memory_mb(3000, 40),
         runtime=120,
     params:
-        methods=[*cfg.benchmark.expression, "epifoundation"],
+        methods=lambda w: methods_of("expression", w),
         n_bins=cfg.benchmark.n_bins,
         dataset=dataset_columns,
         code=code_of(
@@ -223,6 +220,42 @@ rule score_expression:
         ),
     script:
         "../workflow_scripts/score_expression.py"
+
+
+rule score_tissue:
+    """Score how well the tissue is told from pretrained embeddings, with and without batches."""
+    input:
+        store=STORE,
+        split=SPLIT,
+        full=f"{R}/models/{{atlas}}/pretrain/full.seed{{seed}}",
+        no_batch=f"{R}/models/{{atlas}}/pretrain/no_batch.seed{{seed}}",
+    output:
+        metrics=f"{EVALUATION}/metrics/tissue.tsv",
+    log:
+        f"{R}/logs/score_tissue/{EVALUATION_LOG}.log",
+    benchmark:
+        f"{R}/benchmarks/score_tissue/{EVALUATION_LOG}.tsv"
+    wildcard_constraints:
+        dataset="ALLTissue",
+        protocol="paper",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=60,
+    params:
+        dataset=dataset_columns,
+        code=code_of(
+            *PREDICT_CODE,
+            "data/splits.py",
+            "evaluation/inputs.py",
+            "evaluation/score.py",
+            "evaluation/tissue.py",
+        ),
+    script:
+        "../workflow_scripts/score_tissue.py"
 
 
 rule collect_metrics:
@@ -240,6 +273,30 @@ rule collect_metrics:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_of("contracts.py"),
+        refused=refused(),
+        code=code_of("contracts.py", "evaluation/refused.py", "evaluation/score.py"),
     script:
         "../workflow_scripts/collect_metrics.py"
+
+
+rule compare_methods:
+    """Tell which differences from EpiFoundation the test cells, donors and seeds can carry."""
+    input:
+        metrics=f"{R}/metrics.tsv",
+        resampled=all_of(RESAMPLED, tasks=("annotation", "expression")),
+        splits=all_of(SPLIT),
+    output:
+        comparisons=f"{R}/comparisons.tsv",
+    log:
+        f"{R}/logs/compare_methods.log",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000, 20),
+        runtime=30,
+    params:
+        sets=[one for one in scored() if not refusal(one)],
+        code=code_of("contracts.py", "evaluation/comparisons.py"),
+    script:
+        "../workflow_scripts/compare_methods.py"

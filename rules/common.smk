@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 
+from epifoundation import protocols
 from epifoundation.config import check_given_files
 from epifoundation.samples import SampleSheet
 
@@ -44,7 +45,7 @@ wildcard_constraints:
     dataset="|".join(sheet.all_datasets()),
     seed=r"\d+",
     protocol="|".join(cfg.benchmark.protocols),
-    variant="full|no_batch|no_chromosome|no_pretrain",
+    variant="full|no_batch|no_chromosome|no_pretrain|no_tissue",
 
 
 def params_of(section):

@@ -4,18 +4,40 @@
 
 PREDICTIONS = f"{R}/evaluation/{{atlas}}/{{dataset}}/{{protocol}}.seed{{seed}}"
 FINETUNED = "{dataset}/{variant}.{protocol}.seed{seed}"
+SPLIT_CODE = ("contracts.py", "data/leaks.py", "protocols.py")
 FINETUNE_CODE = (
     *MODEL_CODE,
+    *SPLIT_CODE,
     "model/adapters.py",
     "training/finetune.py",
 )
-PREDICT_CODE = (*MODEL_CODE, "inference/precision.py", "inference/predict.py")
+PREDICT_CODE = (
+    *MODEL_CODE,
+    *SPLIT_CODE,
+    "inference/precision.py",
+    "inference/predict.py",
+)
+
+
+def pretrained(wildcards):
+    """The pretrained model that a data set's fine-tuning starts from in a protocol."""
+    pretraining = protocols.pretraining_of(
+        wildcards.get("variant", "full"), wildcards.dataset, wildcards.protocol
+    )
+    return f"{R}/models/{wildcards.atlas}/pretrain/{pretraining}.seed{wildcards.seed}"
+
+
+def may_test_pretrained_cells(wildcards):
+    """Whether test cells of a data set may have been read in pretraining."""
+    return (
+        cfg.benchmark.pretraining_sees_test_cells and wildcards.dataset == "ALLTissue"
+    )
 
 
 rule finetune_cell_type:
     """Learn the cell types of a data set's training cells."""
     input:
-        pretrained=f"{R}/models/{{atlas}}/pretrain/{{variant}}.seed{{seed}}",
+        pretrained=pretrained,
         store=f"{R}/atlas/{{atlas}}/store/{{dataset}}",
         split=f"{R}/atlas/{{atlas}}/splits/{{dataset}}.{{protocol}}.seed{{seed}}.tsv",
     output:
@@ -34,6 +56,7 @@ rule finetune_cell_type:
         runtime=720,
     params:
         train=params_of(cfg.finetune_cell_type),
+        test_cells_allowed=may_test_pretrained_cells,
         folder=f"{R}/training/finetune_cell_type/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}",
         code=code_of(*FINETUNE_CODE),
     script:
@@ -43,7 +66,7 @@ rule finetune_cell_type:
 rule finetune_expression:
     """Learn the expression levels of a data set's training cells."""
     input:
-        pretrained=f"{R}/models/{{atlas}}/pretrain/{{variant}}.seed{{seed}}",
+        pretrained=pretrained,
         store=f"{R}/atlas/{{atlas}}/store/{{dataset}}",
         split=f"{R}/atlas/{{atlas}}/splits/{{dataset}}.{{protocol}}.seed{{seed}}.tsv",
     output:
@@ -63,6 +86,7 @@ rule finetune_expression:
     params:
         train=params_of(cfg.finetune_expression),
         n_bins=cfg.benchmark.n_bins,
+        test_cells_allowed=may_test_pretrained_cells,
         folder=f"{R}/training/finetune_expression/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}",
         code=code_of(*FINETUNE_CODE),
     script:
@@ -95,6 +119,22 @@ rule predict_cell_type:
         "../workflow_scripts/predict_cell_type.py"
 
 
+use rule predict_cell_type as predict_cell_type_ablation with:
+    input:
+        model=f"{R}/models/{{atlas}}/finetune_cell_type/{FINETUNED}",
+        store=f"{R}/atlas/{{atlas}}/store/{{dataset}}",
+        split=f"{R}/atlas/{{atlas}}/splits/{{dataset}}.{{protocol}}.seed{{seed}}.tsv",
+    output:
+        annotation=f"{PREDICTIONS}/annotation/epifoundation_{{variant}}.parquet",
+        integration=f"{PREDICTIONS}/integration/epifoundation_{{variant}}.parquet",
+    log:
+        f"{R}/logs/predict_cell_type_ablation/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.log",
+    benchmark:
+        f"{R}/benchmarks/predict_cell_type_ablation/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.tsv"
+    wildcard_constraints:
+        variant="no_pretrain|no_tissue",
+
+
 rule embed_ablation:
     """Embed all cells with an ablated model, fine-tuned like the full one."""
     input:
@@ -121,6 +161,32 @@ rule embed_ablation:
         "../workflow_scripts/embed_ablation.py"
 
 
+rule embed_pretrained:
+    """Embed all cells with the model before fine-tuning, which saw no label."""
+    input:
+        model=pretrained,
+        store=f"{R}/atlas/{{atlas}}/store/{{dataset}}",
+        split=f"{R}/atlas/{{atlas}}/splits/{{dataset}}.{{protocol}}.seed{{seed}}.tsv",
+    output:
+        integration=f"{PREDICTIONS}/integration/epifoundation_pretrained.parquet",
+    log:
+        f"{R}/logs/embed_pretrained/{{atlas}}.{{dataset}}.{{protocol}}.seed{{seed}}.log",
+    benchmark:
+        f"{R}/benchmarks/embed_pretrained/{{atlas}}.{{dataset}}.{{protocol}}.seed{{seed}}.tsv"
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=120,
+    params:
+        test_cells_allowed=may_test_pretrained_cells,
+        code=code_of(*PREDICT_CODE),
+    script:
+        "../workflow_scripts/embed_pretrained.py"
+
+
 rule predict_expression:
     """Predict the level of every gene in the test cells."""
     input:
@@ -144,3 +210,18 @@ rule predict_expression:
         code=code_of(*PREDICT_CODE),
     script:
         "../workflow_scripts/predict_expression.py"
+
+
+use rule predict_expression as predict_expression_ablation with:
+    input:
+        model=f"{R}/models/{{atlas}}/finetune_expression/{FINETUNED}",
+        store=f"{R}/atlas/{{atlas}}/store/{{dataset}}",
+        split=f"{R}/atlas/{{atlas}}/splits/{{dataset}}.{{protocol}}.seed{{seed}}.tsv",
+    output:
+        expression=f"{PREDICTIONS}/expression/epifoundation_{{variant}}.h5ad",
+    log:
+        f"{R}/logs/predict_expression_ablation/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.log",
+    benchmark:
+        f"{R}/benchmarks/predict_expression_ablation/{{atlas}}.{{dataset}}.{{variant}}.{{protocol}}.seed{{seed}}.tsv"
+    wildcard_constraints:
+        variant="no_pretrain|no_tissue",

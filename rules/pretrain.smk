@@ -1,5 +1,8 @@
-# Pretraining of the model and of its two ablations.
-# Input: token store, vocabulary and split of the atlas; pretrain.start_from, a model. Output: a model directory per variant.
+# Pretraining of the model and of its ablations.
+# Input: token store, vocabulary and split of the atlas; pretrain.start_from, a model.
+# Output: a model directory per pretraining:
+# a variant, or one that reads other cells: `no_tissue.{dataset}`, without the tissue of a data set;
+# `{variant}.{protocol}`, without the samples or donors that the protocol tests in ALLTissue.
 # Training takes one CPU thread a device: small matrix products gain little from a second one, and
 # two such jobs side by side take half the time. A cluster is asked for those that read ahead too.
 # The section `training` is no parameter of these rules: scripts read it from the configuration, so
@@ -34,21 +37,54 @@ MODEL_CODE = (
     "training/start.py",
     "training/validation.py",
 )
+PRETRAIN_CODE = (
+    *MODEL_CODE,
+    "contracts.py",
+    "data/leaks.py",
+    "data/splits.py",
+    "protocols.py",
+    "training/pretraining_cells.py",
+)
+
+
+def pretraining_split(wildcards):
+    """The split of the atlas whose training cells a pretraining reads."""
+    apart = wildcards.pretraining.partition(".")[2]
+    protocol = apart if apart in protocols.HELD_OUT else "paper"
+    return f"{R}/atlas/{wildcards.atlas}/splits/ALLTissue.{protocol}.seed{wildcards.seed}.tsv"
+
+
+def pretraining_cells(wildcards):
+    """The variant, the tissues left out, and whether the atlas's test cells are read too."""
+    variant, _, apart = wildcards.pretraining.partition(".")
+    return {
+        "variant": variant,
+        "without": protocols.tissues_left_out(
+            sheet, wildcards.atlas, wildcards.pretraining
+        ),
+        "test_too": cfg.benchmark.pretraining_sees_test_cells
+        and apart not in protocols.HELD_OUT,
+    }
 
 
 rule pretrain:
     """Align peaks with genes on the atlas's training cells."""
     input:
         store=f"{R}/atlas/{{atlas}}/store/ALLTissue",
-        split=f"{R}/atlas/{{atlas}}/splits/ALLTissue.paper.seed{{seed}}.tsv",
+        split=pretraining_split,
         vocabulary=f"{R}/atlas/{{atlas}}/vocabulary",
         start_from=local_or_url(cfg.pretrain.start_from),
     output:
-        model=directory(f"{R}/models/{{atlas}}/pretrain/{{variant}}.seed{{seed}}"),
+        model=directory(f"{R}/models/{{atlas}}/pretrain/{{pretraining}}.seed{{seed}}"),
     log:
-        f"{R}/logs/pretrain/{{atlas}}.{{variant}}.seed{{seed}}.log",
+        f"{R}/logs/pretrain/{{atlas}}.{{pretraining}}.seed{{seed}}.log",
     benchmark:
-        f"{R}/benchmarks/pretrain/{{atlas}}.{{variant}}.seed{{seed}}.tsv"
+        f"{R}/benchmarks/pretrain/{{atlas}}.{{pretraining}}.seed{{seed}}.tsv"
+    wildcard_constraints:
+        pretraining=(
+            rf"(full|no_batch|no_chromosome)(\.({'|'.join(protocols.HELD_OUT)}))?"
+            rf"|no_pretrain|no_tissue\.({'|'.join(sheet.all_datasets())})"
+        ),
     conda:
         "../envs/epifoundation.yaml"
     threads: cfg.training.n_devices
@@ -60,7 +96,8 @@ rule pretrain:
     params:
         model=params_of(cfg.model),
         train=params_of(cfg.pretrain),
-        folder=f"{R}/training/pretrain/{{atlas}}.{{variant}}.seed{{seed}}",
-        code=code_of(*MODEL_CODE),
+        cells=pretraining_cells,
+        folder=f"{R}/training/pretrain/{{atlas}}.{{pretraining}}.seed{{seed}}",
+        code=code_of(*PRETRAIN_CODE),
     script:
         "../workflow_scripts/pretrain.py"

@@ -3,7 +3,7 @@
 from snakemake.iocontainers import Snakemake
 
 from epifoundation.config import ExecutionConfig, FinetuneConfig
-from epifoundation.contracts import SPLIT
+from epifoundation.data.leaks import read_split
 from epifoundation.data.store import TokenStore
 from epifoundation.hub import from_pretrained
 from epifoundation.jobs import job
@@ -14,10 +14,16 @@ snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]), resumable(snakemake.params.folder, snakemake.threads) as folder:
+        store = TokenStore.open(snakemake.input.store)
+        split = read_split(
+            *(snakemake.input.split, store, snakemake.wildcards.protocol),
+            pretrained=snakemake.input.pretrained,
+            test_cells_allowed=snakemake.params.test_cells_allowed,
+        )
         model = finetune_expression(
             from_pretrained(snakemake.input.pretrained),
-            TokenStore.open(snakemake.input.store),
-            SPLIT.read(snakemake.input.split),
+            store,
+            split,
             FinetuneConfig(**snakemake.params.train),
             ExecutionConfig(**snakemake.config["training"]),
             n_bins=snakemake.params.n_bins,

@@ -2,7 +2,7 @@
 
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.contracts import SPLIT
+from epifoundation.data.leaks import read_split
 from epifoundation.data.store import TokenStore
 from epifoundation.evaluation.benchmark import integrate
 from epifoundation.jobs import job
@@ -11,9 +11,10 @@ snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
+        store = TokenStore.open(snakemake.input.store)
         integrate(
-            TokenStore.open(snakemake.input.store),
-            SPLIT.read(snakemake.input.split),
+            store,
+            read_split(snakemake.input.split, store, snakemake.wildcards.protocol),
             snakemake.output.embedding,
             method=snakemake.wildcards.method,
             protocol=snakemake.wildcards.protocol,

@@ -2,7 +2,8 @@
 
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.contracts import CELL_TYPE_PREDICTIONS, SPLIT
+from epifoundation.contracts import CELL_TYPE_PREDICTIONS
+from epifoundation.data.leaks import read_split
 from epifoundation.data.store import TokenStore
 from epifoundation.files import whole
 from epifoundation.hub import from_pretrained
@@ -17,7 +18,8 @@ if __name__ == "__main__":
     with job(log=snakemake.log[0]), use_threads(snakemake.threads):
         model = from_pretrained(snakemake.input.model)
         store = TokenStore.open(snakemake.input.store)
-        test = rows_of(store, SPLIT.read(snakemake.input.split), "test")
+        split = read_split(snakemake.input.split, store, snakemake.wildcards.protocol)
+        test = rows_of(store, split, "test")
         predictions = predict_cell_types(model, store, test)
         embeddings = embed_all(model, store)
         CELL_TYPE_PREDICTIONS.write(predictions, snakemake.output.annotation)

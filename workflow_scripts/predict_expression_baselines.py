@@ -2,7 +2,7 @@
 
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.contracts import SPLIT
+from epifoundation.data.leaks import read_split
 from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.evaluation.benchmark import predict_expression_baselines
@@ -12,10 +12,11 @@ snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
+        store = TokenStore.open(snakemake.input.store)
         predict_expression_baselines(
-            TokenStore.open(snakemake.input.store),
+            store,
             Vocabulary.read(snakemake.input.vocabulary),
-            SPLIT.read(snakemake.input.split),
+            read_split(snakemake.input.split, store, snakemake.wildcards.protocol),
             dict(zip(snakemake.params.methods, snakemake.output, strict=True)),
             fragments=dict(zip(snakemake.params.samples, snakemake.input.fragments, strict=True)),
             annotation=snakemake.input.get("genes"),

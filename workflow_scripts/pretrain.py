@@ -8,22 +8,22 @@ from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.jobs import job
 from epifoundation.training.loop import resumable
-from epifoundation.training.pretrain import pretrain
+from epifoundation.training.pretraining_cells import pretrain_on
 
 snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]), resumable(snakemake.params.folder, snakemake.threads) as folder:
-        model = pretrain(
+        pretrain_on(
             TokenStore.open(snakemake.input.store),
             SPLIT.read(snakemake.input.split),
             Vocabulary.read(snakemake.input.vocabulary),
             ModelConfig(**snakemake.params.model),
             PretrainConfig(**snakemake.params.train),
             ExecutionConfig(**snakemake.config["training"]),
-            variant=snakemake.wildcards.variant,
+            **snakemake.params.cells,
             seed=int(snakemake.wildcards.seed),
             folder=folder,
             start_from=snakemake.input.start_from or None,
+            output=snakemake.output.model,
         )
-        model.save(snakemake.output.model)

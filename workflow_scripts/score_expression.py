@@ -2,7 +2,8 @@
 
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.contracts import METRICS, RESAMPLED, SPLIT
+from epifoundation.contracts import METRICS, RESAMPLED
+from epifoundation.data.leaks import read_split
 from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.evaluation.scoring import score_expression, subject_of
@@ -12,10 +13,11 @@ snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
+        store = TokenStore.open(snakemake.input.store)
         scored = score_expression(
-            TokenStore.open(snakemake.input.store),
+            store,
             Vocabulary.read(snakemake.input.vocabulary),
-            SPLIT.read(snakemake.input.split),
+            read_split(snakemake.input.split, store, snakemake.wildcards.protocol),
             dict(zip(snakemake.params.methods, snakemake.input.methods, strict=True)),
             subject_of(snakemake.params.dataset, "expression"),
             n_bins=snakemake.params.n_bins,

@@ -336,7 +336,23 @@ class BenchmarkConfig(Section):
     seeds: list[NonNegativeInt] = Field(
         min_length=1, description="Splits and trainings, one of each a seed."
     )
-    protocols: list[Literal["paper"]] = Field(min_length=1, description="How cells are split.")
+    protocols: list[
+        Literal[
+            "paper",
+            "sample_held_out",
+            "donor_held_out",
+            "label_free",
+            "few_shot_10",
+            "few_shot_50",
+            "few_shot_100",
+        ]
+    ] = Field(min_length=1, description="How cells are split, and which labels are learned from.")
+    pretraining_sees_test_cells: bool = Field(
+        description="Pretrain on the atlas's test cells too, where no sample or donor is held out."
+    )
+    pretrained_embedding: bool = Field(
+        description="Score the embedding before fine-tuning too; `label_free` has no other."
+    )
     integration: list[Literal["pca", "harmony", "liger", "scanvi", "random"]] = Field(
         description="Embedding baselines of Table 1."
     )
@@ -363,6 +379,10 @@ class BenchmarkConfig(Section):
     ] = Field(description="Expression baselines of Table 3.")
     integration_datasets: list[str] = Field(description="Data sets of Table 1.")
     ablation_datasets: list[str] = Field(description="Data sets of Table 4.")
+    ablations: list[Literal["no_batch", "no_chromosome", "no_pretrain", "no_tissue"]] = Field(
+        description="Models beside the full one: the paper's two, without pretraining, and"
+        " pretrained for as many tokens on other tissues than the data set's."
+    )
     heatmap_figures: dict[str, list[str]] = Field(description="Figure: data sets of its heat-maps.")
     umap_figures: dict[str, list[str]] = Field(description="Figure: data sets of its UMAPs.")
     n_bins: int = Field(ge=3, le=256, description="Expression levels, zero included.")

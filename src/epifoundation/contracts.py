@@ -299,7 +299,14 @@ SPLIT = Table(
     made_by="rule split",
     key=("cell",),
     dtypes={"cell": "str", "split": "str"},
-    allowed={"split": ("train", "validation", "test")},
+    # `unused`: neither read nor scored; the cells beyond the N of a type in few_shot_N
+    allowed={"split": ("train", "validation", "test", "unused")},
+)
+LEARNED_FROM = Table(
+    made_by="rule pretrain",
+    key=("cell",),
+    dtypes={"cell": "str", "sample": "str", "donor": "str"},  # trained on, or validated with
+    nullable=("donor",),
 )
 CELL_TYPE_PREDICTIONS = Table(
     made_by="rule predict or a baseline",

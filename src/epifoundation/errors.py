@@ -31,6 +31,10 @@ class ModelError(EpiFoundationError):
     """A model cannot be built, loaded or trained as asked."""
 
 
+class LeakError(EpiFoundationError):
+    """Cells that test something were, or would be, learned from."""
+
+
 class EvaluationError(EpiFoundationError):
     """A method or metric cannot be computed on these cells."""
 

@@ -32,6 +32,7 @@ RULES = (
     "finetune_expression",
     "predict_cell_type",
     "embed_ablation",
+    "embed_pretrained",
     "predict_expression",
 )
 

@@ -25,6 +25,7 @@ from epifoundation.evaluation.results import (
     write_failure,
     write_predictions,
 )
+from epifoundation.protocols import LABEL_FREE
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,9 @@ def integrate(
     """Write the embedding of all cells of the data set by one method."""
     cells = integration_cells(store, split, protocol, liger_python)
     try:
+        if protocol == LABEL_FREE and INTEGRATION[method].labels_seen != "none":
+            message = f"{protocol}: {method} learns from labels"
+            raise EvaluationError(message)
         embedding = INTEGRATION[method].run(cells, seed)
     except EvaluationError as error:
         _give_up(method, error, output, store.cells["cell"])

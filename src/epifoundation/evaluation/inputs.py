@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from epifoundation.contracts import NO_TYPE
+from epifoundation.data.splits import UNUSED
 from epifoundation.data.store import TokenStore, expression_levels
 from epifoundation.data.vocabulary import N_SPECIAL
 from epifoundation.errors import EvaluationError
@@ -17,6 +18,7 @@ from epifoundation.evaluation.baselines.cells import (
     ExpressionCells,
     IntegrationCells,
 )
+from epifoundation.protocols import LABEL_FREE
 
 LABELS_OF_TEST_CELLS = ("paper",)  # protocols in which scib's scANVI sees every label (B.2.1)
 
@@ -44,18 +46,24 @@ def split_of(store: TokenStore, split: pd.DataFrame) -> npt.NDArray[np.object_]:
 def integration_cells(
     store: TokenStore, split: pd.DataFrame, protocol: str, liger_python: str
 ) -> IntegrationCells:
-    """Return all cells; types of test cells are hidden unless the protocol shows them."""
+    """Return all cells; types of test and unused cells are hidden unless the protocol shows them.
+
+    In `label_free` all of them are.
+    """
     cell_type = store.cells["cell_type"].where(~store.cells["cell_type"].isin(NO_TYPE))
     if protocol not in LABELS_OF_TEST_CELLS:
-        cell_type = cell_type.where(split_of(store, split) != "test")
+        cell_type = cell_type.where(np.isin(split_of(store, split), ("train", "validation")))
+    if protocol == LABEL_FREE:
+        cell_type = cell_type.where(np.zeros(len(cell_type), bool))
     return IntegrationCells(accessible_peaks(store), store.cells["batch"], cell_type, liger_python)
 
 
 def annotation_cells(store: TokenStore, split: pd.DataFrame) -> AnnotationCells:
-    """Return all cells; those without a type leave the fit, but are predicted in the test part."""
+    """Return all cells but the unused; those without a type leave the fit, but are predicted."""
     parts = split_of(store, split)
     cell_type = store.cells["cell_type"].to_numpy(dtype=object)
     unknown = np.isin(cell_type.astype(str), NO_TYPE) & (parts != "test")
+    unknown |= parts == UNUSED
     return AnnotationCells(accessible_peaks(store)[~unknown], cell_type[~unknown], parts[~unknown])
 
 

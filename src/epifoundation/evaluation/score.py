@@ -42,6 +42,7 @@ class Subject:
     n_donors: int = 0
     n_types: int = 0
     input_hash: str = ""
+    remark: str = ""  # of all of its scores
 
 
 def metric_rows(subject: Subject, scores: dict[str, Score]) -> pd.DataFrame:
@@ -64,7 +65,7 @@ def metric_rows(subject: Subject, scores: dict[str, Score]) -> pd.DataFrame:
             "fit_on": subject.fit_on,
             "labels_seen": subject.labels_seen,
             "label_source": subject.label_source,
-            "note": score.note,
+            "note": "; ".join(filter(None, (score.note, subject.remark))),
             "input_hash": subject.input_hash,
         }
         for metric, score in scores.items()

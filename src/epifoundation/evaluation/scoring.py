@@ -32,6 +32,7 @@ from epifoundation.evaluation.resampling import (
 )
 from epifoundation.evaluation.results import read_embedding, read_expression, read_predictions
 from epifoundation.evaluation.score import Score, Subject, metric_rows
+from epifoundation.evaluation.tissue import tissue_rows
 
 OURS = "epifoundation"  # and its ablations, `epifoundation_<variant>`
 PRETRAINED = "epifoundation_pretrained"  # its embedding before fine-tuning, which saw no label
@@ -60,6 +61,7 @@ def subject_of(dataset: Mapping[str, str | int], task: str) -> Subject:
         fit_on="",
         labels_seen="",
         label_source=str(dataset["label_source"]),
+        remark=str(dataset.get("remark", "")),
     )
 
 
@@ -169,6 +171,17 @@ def score_expression(
         }
         tables += _in_tasks(one, noted, ablated=_ablated(files))
     return Scored(pd.concat(tables, ignore_index=True), _joined(resampled))
+
+
+def score_tissue(
+    store: TokenStore,
+    split: pd.DataFrame,
+    embeddings: Mapping[str, np.ndarray],
+    subject: Subject,
+) -> pd.DataFrame:
+    """Score how well embeddings of the test cells, by method, tell the tissue."""
+    test = store.cells[split_of(store, split) == "test"]
+    return tissue_rows(embeddings, test, _of_cells(subject, test, store, split))
 
 
 def input_hash(store: TokenStore, split: pd.DataFrame) -> str:

@@ -22,6 +22,7 @@ VARIANTS = {  # use_batch, use_chromosome
     "no_batch": (False, True),  # the two ablations (paper Table 4)
     "no_chromosome": (True, False),
     "no_pretrain": (True, True),  # the model as it is before training, to fine-tune from
+    "no_tissue": (True, True),  # trained on cells of other tissues than the data set's
 }
 OF_THE_NETWORK = ("n_layers", "n_heads", "d_model", "d_feedforward", "pooling", "depth_input")
 
