@@ -26,6 +26,7 @@ include: "rules/pretrain.smk"
 include: "rules/finetune.smk"
 include: "rules/benchmark.smk"
 include: "rules/report.smk"
+include: "rules/plan.smk"
 
 
 localrules:

@@ -1,5 +1,6 @@
 """What the workflow would do, without doing it."""
 
+import csv
 import time
 
 import pytest
@@ -15,6 +16,28 @@ def test_the_papers_run_is_planned_quickly_offline_and_whole(snakemake):
     assert jobs["count"] == jobs["filter_cells"] == jobs["cluster"] == 45
     assert "checkpoint" not in run.output.lower()
     assert seconds < 15
+
+
+def test_a_plan_tells_costs_and_cautions_beside_a_running_workflow(snakemake, tmp_path):
+    folder = tmp_path / "run"
+    locks = folder / ".snakemake" / "locks"
+    locks.mkdir(parents=True)
+    (locks / "0.output.lock").write_text(f"{folder}/results/report.html\n")
+    run = snakemake("plan", "--directory", folder)
+    assert run.code == 0, run.output[-3000:]
+    assert "45 samples, 45 with cautions, 3 of them ASSUMED" in run.output
+    jobs = list(
+        csv.DictReader((folder / "results/plan.tsv").read_text().splitlines(), delimiter="\t")
+    )
+    assert sum(job["rule"] == "resolve" for job in jobs) == 45
+    assert sum(float(job["download_gb"]) for job in jobs) == pytest.approx(1920, abs=10)
+    assert sum(float(job["gpu_hours"]) for job in jobs) > 10
+    assert {path.name for path in (folder / "results").iterdir()} == {"plan.tsv", "plan.txt"}
+    assert (locks / "0.output.lock").exists()
+    bad = snakemake("plan", "nowhere", "--directory", folder)
+    assert bad.code != 0
+    assert "the run cannot be planned" in bad.output
+    assert "Traceback" not in bad.output
 
 
 def test_the_demo_has_few_jobs(snakemake):
