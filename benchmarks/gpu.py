@@ -59,7 +59,7 @@ class Size:
 
 
 def released() -> Size:
-    """Return the size of the released atlas and of the paper's micro-batches."""
+    """Return the size of the released atlas and of the paper's minibatches."""
     return Size(
         network=paper_network(),
         sizes=Sizes(524_151, 36_601, N_CHROMOSOMES, N_BATCHES),

@@ -4,7 +4,7 @@
 
 The store is synthetic, memory-mapped and in the page cache: 524,151 peaks and 36,601 genes, numbers
 of peaks log-normal with mean 5,000, of expressed genes with mean 1,500. `raw` copies a cell's peaks
-out of it, `packed` makes complete micro-batches of 8 cells with up to 8,000 genes asked of each.
+out of it, `packed` makes complete minibatches of 8 cells with up to 8,000 genes asked of each.
 Rates are per second of one core. The wait is measured with steps that take what an H100 is expected
 to take, 300 cells a second, during which two threads read ahead as in training.
 """
@@ -49,7 +49,7 @@ def raw(store: TokenStore) -> Iterator[int]:
 
 
 def packed(cells: CellDataset, epoch: int) -> Iterator[int]:
-    """Read every micro-batch of an epoch."""
+    """Read every minibatch of an epoch."""
     for rows in cells.shuffled(epoch, CELLS_PER_MINIBATCH):
         cells.read(rows, epoch)
         yield len(rows)

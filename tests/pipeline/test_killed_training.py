@@ -67,7 +67,7 @@ def wait_for_step(folder: Path, step: int) -> None:
 
 
 def test_stopped_then_killed_is_as_if_nothing_had_been(root, results, tmp_path):
-    """SIGTERM to all processes at once, as SLURM sends it; then SIGKILL to the training."""
+    """SIGTERM to all at once, as SLURM sends it; Ctrl-C, as a terminal does; SIGKILL to the job."""
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(yaml.safe_dump({"results_dir": str(results), **SETTINGS}))
     environment = os.environ | {
@@ -78,15 +78,19 @@ def test_stopped_then_killed_is_as_if_nothing_had_been(root, results, tmp_path):
     options = {"cwd": root, "env": environment, "text": True, "start_new_session": True}
     folder = results / FOLDER
 
-    with subprocess.Popen(call, stderr=subprocess.PIPE, **options) as snakemake:
-        wait_for_step(folder, 10)
-        os.killpg(snakemake.pid, signal.SIGTERM)
-        told = snakemake.communicate(timeout=120)[1]
-    assert snakemake.returncode != 0, told
-    log = (results / "logs/pretrain/miniatlas.full.seed0.log").read_text()
-    assert "asked to stop; the next run goes on from here" in log
-    assert not (results / MODEL).exists()
-    saved = max(int(path.name[5:]) for path in folder.glob("step-*"))
+    log, saved = results / "logs/pretrain/miniatlas.full.seed0.log", 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job ignores
+    for asking in (signal.SIGTERM, signal.SIGINT):
+        with subprocess.Popen(call, stderr=subprocess.PIPE, **options) as snakemake:
+            wait_for_step(folder, saved + 10)
+            os.killpg(snakemake.pid, asking)
+            told = snakemake.communicate(timeout=120)[1]
+        assert snakemake.returncode != 0, told
+        assert not (results / MODEL).exists()
+        saved = max(int(path.name[5:]) for path in folder.glob("step-*"))
+        stop = f"asked to stop after update {saved}: all is saved in {folder}, and the same command"
+        assert stop in log.read_text()
+    assert f"interrupted: {stop}" in told
 
     with subprocess.Popen(call, stderr=subprocess.PIPE, **options) as snakemake:
         wait_for_step(folder, saved + 10)
@@ -98,7 +102,7 @@ def test_stopped_then_killed_is_as_if_nothing_had_been(root, results, tmp_path):
 
     finished = subprocess.run(call, capture_output=True, timeout=300, **options)
     assert finished.returncode == 0, finished.stderr
-    assert "going on in epoch" in (results / "logs/pretrain/miniatlas.full.seed0.log").read_text()
+    assert "going on in epoch" in log.read_text()
     assert not list(folder.glob("step-*"))
 
     raw = yaml.safe_load((root / "config.yaml").read_text())

@@ -1,6 +1,6 @@
 """Several devices train one network: cells are dealt out, gradients are added up.
 
-Every micro-batch is one of the whole world: each device takes every n-th of its cells, which are
+Every minibatch is one of the whole world: each device takes every n-th of its cells, which are
 alike in length, and BatchNorm counts them all (`model/batch_norm.py`). So the number of devices
 changes neither what is learned nor where a checkpoint stands.
 """

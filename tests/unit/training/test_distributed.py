@@ -37,9 +37,9 @@ def together(run) -> torch.Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
 def test_two_processes_are_one(run_of, tmp_path, sharded, tiny_atlas, tiny_model):
-    """On the same micro-batches without dropout, BatchNorm live: to 1e-5; tables split or not.
+    """On the same minibatches without dropout, BatchNorm live: to 1e-5; tables split or not.
 
-    Each process reads half of each micro-batch. A checkpoint of two processes goes on with one, and
+    Each process reads half of each minibatch. A checkpoint of two processes goes on with one, and
     of split tables a model directory is made like any other. One weight in a thousand may differ:
     where the gradient is nothing but rounding (a shift before BatchNorm has none), Adam makes whole
     steps of it, whichever way the rounding went. The learning rate bounds them.

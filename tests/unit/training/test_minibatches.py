@@ -31,7 +31,7 @@ def test_every_cell_once_and_within_the_budget(lengths: list[int], budget: int, 
 
 
 def test_updates_mix_lengths():
-    """Twenty micro-batches of an update have about the mean length of all, cells of one do not."""
+    """Twenty minibatches of an update have about the mean length of all, cells of one do not."""
     lengths = np.random.default_rng(0).lognormal(8.4, 0.6, 4000).clip(max=12000).astype(np.int64)
     budget = int(8 * lengths.mean())
     parts = cut_minibatches(lengths, budget, pool_size=400, generator=np.random.default_rng(1))

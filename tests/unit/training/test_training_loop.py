@@ -54,7 +54,7 @@ def test_best_validation_is_kept_and_patience_ends(run_of):
 def test_gradient_does_not_depend_on_how_cells_are_split(run_of, frozen, tolerance):
     """Exactly with BatchNorm frozen, as losses are divided once by all genes of the update.
 
-    Live, BatchNorm normalises each micro-batch by itself: then gradients of six cells differ by
+    Live, BatchNorm normalises each minibatch by itself: then gradients of six cells differ by
     some tenths of their norm, which is what this measures.
     """
     gradients = []

@@ -1,4 +1,4 @@
-"""How an update depends on the way its cells are cut into micro-batches, and what norms learn."""
+"""How an update depends on the way its cells are cut into minibatches, and what norms learn."""
 
 from collections.abc import Iterator
 
@@ -47,7 +47,7 @@ def network(cells: CellDataset, tiny_model: ModelConfig) -> EpiFoundation:
 
 
 def gradient(network: EpiFoundation, cells: CellDataset, n_minibatches: int) -> Tensor:
-    """The gradient of an update of 64 cells that are cut into so many micro-batches."""
+    """The gradient of an update of 64 cells that are cut into so many minibatches."""
     minibatches = [
         cells.read(rows, epoch=1) for rows in np.array_split(np.arange(64), n_minibatches)
     ]
