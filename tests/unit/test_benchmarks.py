@@ -121,6 +121,17 @@ def test_ratios_are_over_what_both_have_computed():
     assert "inference, packed to authors" not in told
 
 
+def test_change_by_pretraining_is_of_the_seeds_done_both_ways():
+    from benchmarks.pretraining import summary
+
+    scores = {"full.0": 0.2, "no_pretrain.0": 0.5, "full.1": 0.4, "no_pretrain.1": 0.6}
+    records = {name: {"macro_f1": value} for name, value in scores.items()}
+    assert summary({"full.0": records["full.0"]}) == {}
+    told = summary(records | {"full.2": {"macro_f1": 0.9}})
+    assert told["macro_f1"]["full"] == {"mean": 0.3, "seeds": [0.2, 0.4]}
+    assert told["macro_f1"]["change"] == {"mean": -0.25, "seeds": [-0.3, -0.2]}
+
+
 def test_lengths_are_those_of_the_text():
     from benchmarks.model import lengths
 
