@@ -1,18 +1,22 @@
 """Cell Ranger ARC is called as its manual asks, by means of a stand-in that is strict about it."""
 
+import fcntl
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import scanpy as sc
 
 from epifoundation.align.cellranger_arc import run_cellranger_arc
 from epifoundation.align.layout import OUTS
 from epifoundation.errors import AlignError, ToolError
 
 STAND_IN = """#!{python}
-import csv, re, sys
+import csv, os, re, sys
 from pathlib import Path
+if {licence!r} and {licence!r} != "later":
+    sys.exit({licence!r})
 if sys.argv[1:] == ["--version"]:
     print("cellranger-arc cellranger-arc-{version}")
     sys.exit()
@@ -38,12 +42,27 @@ for row in rows:
     assert sorted(p.name for p in folder.iterdir()) == sorted(expected)
     assert all(p.resolve().is_file() for p in folder.iterdir())
 print("Running preflight checks", flush=True)
-if {fails}:
-    sys.exit("[error] Pipestance failed. no space left")
-outs = Path(options["--id"], "outs")
-outs.mkdir(parents=True)
+if {licence!r} == "later":
+    sys.exit("[error] The license of this installation has ended")
+pipestance = Path(options["--id"])
+if (pipestance / "_lock").exists():
+    sys.exit("[error] RuntimeError: pipestance is locked by another instance")
+(pipestance / "stages").mkdir(parents=True, exist_ok=True)
+(pipestance / "_lock").touch()
+for stage in ("align", "call"):
+    if (pipestance / "stages" / stage).exists():
+        print("reattached to", stage)
+        continue
+    if {fails} and stage == "call":
+        print("[error] Pipestance failed. no space left", flush=True)
+        os.kill(os.getpid(), 9) if {killed} else sys.exit(1)
+    print("done", stage)
+    (pipestance / "stages" / stage).touch()
+(pipestance / "_lock").unlink()
+outs = pipestance / "outs"
+outs.mkdir()
 for name in {files}:
-    (outs / name).write_text(name)
+    (outs / name).write_text("" if name == {empty!r} else name)
 (outs / "atac_possorted_bam.bam").write_text("large")
 (outs / "summary.csv").write_text("Sample ID,Pipeline version\\nx,cellranger-arc-{version}\\n")
 """
@@ -63,12 +82,23 @@ def run(tmp_path: Path):
         for read in reads
     ]
     manifest = pd.DataFrame(rows, columns=["file", "library", "lane", "read"])
-    for file in manifest["file"]:
-        (fastq / file).touch()
 
-    def call(version: str = "2.0.1", files: tuple[str, ...] = OUTS, *, fails: bool = False) -> Path:
+    def call(
+        version: str = "2.0.1",
+        files: tuple[str, ...] = OUTS,
+        *,
+        fails: bool = False,
+        killed: bool = False,
+        licence: str = "",
+        empty: str = "",
+        fastq_bytes: bytes = b"",
+    ) -> Path:
+        for file in manifest["file"]:
+            (fastq / file).write_bytes(fastq_bytes)
         program = tmp_path / "cellranger-arc"
-        text = STAND_IN.format(python=sys.executable, version=version, files=files, fails=fails)
+        behaviour = {"fails": fails, "killed": killed, "licence": licence, "files": files}
+        behaviour["empty"] = empty
+        text = STAND_IN.format(python=sys.executable, version=version, **behaviour)
         program.write_text(text)
         program.chmod(0o755)
         outs = tmp_path / "sample" / "outs"
@@ -101,9 +131,51 @@ def test_refuses_other_versions_by_name(run, version: str) -> None:
 
 
 def test_failure_tells_its_last_words(run, tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"exit code 1\. .*\n.*preflight.*\n.*no space left"):
+    with pytest.raises(ToolError, match=r"exit code 1\. .*\n.*preflight(.*\n)+.*no space left"):
         run(fails=True)
     assert list((tmp_path / "sample" / "outs").iterdir()) == []
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_goes_on_where_an_interrupted_run_ended(run, tmp_path: Path, caplog, killed: bool) -> None:
+    with pytest.raises(ToolError, match="the same command goes on from there"):
+        run(fails=True, killed=killed)
+    assert (tmp_path / "sample/cellranger-arc/kidney_rep_1/_lock").exists()
+    caplog.set_level("INFO")
+    outs = run()
+    assert "going on where an earlier run ended" in caplog.text
+    assert "reattached to align" in caplog.text
+    assert [path.name for path in outs.parent.iterdir()] == ["outs"]
+
+
+def test_begins_anew_with_other_reads(run, caplog) -> None:
+    with pytest.raises(ToolError):
+        run(fails=True)
+    caplog.set_level("INFO")
+    run(fastq_bytes=b"other")
+    assert "of other reads, reference or version; removed" in caplog.text
+    assert "reattached" not in caplog.text
+
+
+def test_does_not_start_beside_a_run_that_goes_on(run, tmp_path: Path) -> None:
+    folder = tmp_path / "sample/cellranger-arc"
+    folder.mkdir(parents=True)
+    with (folder / ".in_use").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(AlignError, match="an earlier cellranger-arc of sample kidney.* runs"):
+            run()
+    run()
+
+
+@pytest.mark.parametrize("licence", ["error: accept the EULA before use", "later"])
+def test_a_licence_problem_is_told_as_such(run, licence: str) -> None:
+    with pytest.raises(ToolError, match=r"for want of a licence \(.*(EULA|license).*engine: open"):
+        run(licence=licence)
+
+
+def test_empty_outputs(run) -> None:
+    with pytest.raises(AlignError, match=r"made no raw_feature_bc_matrix\.h5 in its outs/"):
+        run(empty="raw_feature_bc_matrix.h5")
 
 
 def test_incomplete_outs(run, tmp_path: Path) -> None:
@@ -124,3 +196,68 @@ def test_missing_program(tmp_path: Path) -> None:
             threads=1,
             memory_gib=1,
         )
+
+
+BY_THE_OPEN_ENGINE = """#!{python}
+import csv, sys
+from pathlib import Path
+import pandas as pd
+from epifoundation.align.open_engine import align_open
+from epifoundation.config import AlignConfig
+if sys.argv[1:] == ["--version"]:
+    print("cellranger-arc cellranger-arc-2.0.1")
+    sys.exit()
+options = dict(word.split("=", 1) for word in sys.argv[2:-1])
+rows = []
+with open(options["--libraries"], newline="") as handle:
+    for library in csv.DictReader(handle):
+        kind = "gex" if library["library_type"] == "Gene Expression" else "atac"
+        for path in sorted(Path(library["fastqs"]).iterdir()):
+            _, _, lane, read, _ = path.name.split("_")
+            rows.append((str(path), kind, lane, read))
+outs = Path(options["--id"], "outs")
+align_open(
+    pd.DataFrame(rows, columns=["file", "library", "lane", "read"]),
+    Path("/"),
+    outs,
+    sample=options["--id"],
+    star_index=Path(options["--reference"], "star"),
+    bwa_index=Path(options["--reference"], "bwa", "genome.fa"),
+    genome="toy",
+    mitochondrial="chrM",
+    config=AlignConfig(
+        engine="open", cellranger_arc="", whitelist_gex={gex!r}, whitelist_atac={atac!r},
+        min_mapping_quality=30, bwa_options=[],
+    ),
+    threads=int(options["--localcores"]),
+)
+summary = pd.read_csv(outs / "summary.csv")
+summary["Pipeline version"] = "cellranger-arc-2.0.1"
+summary.to_csv(outs / "summary.csv", index=False)
+(outs / "web_summary.html").write_text("shown")
+"""
+
+
+def test_what_the_stand_in_aligns_is_kept_as_later_steps_read_it(
+    library, reference, tmp_path: Path
+) -> None:
+    program = tmp_path / "cellranger-arc"
+    lists = {"gex": str(library.whitelist_gex), "atac": str(library.whitelist_atac)}
+    program.write_text(BY_THE_OPEN_ENGINE.format(python=sys.executable, **lists))
+    program.chmod(0o755)
+    outs = tmp_path / "sample" / "outs"
+    run_cellranger_arc(
+        library.manifest,
+        library.folder,
+        outs,
+        sample="toy",
+        reference=reference.folder,
+        program=str(program),
+        threads=2,
+        memory_gib=4,
+    )
+    assert sorted(path.name for path in outs.iterdir()) == sorted(OUTS)
+    cells = sc.read_10x_h5(outs / "filtered_feature_bc_matrix.h5")
+    assert set(cells.obs_names) == library.cells
+    metrics = pd.read_csv(outs / "per_barcode_metrics.csv")
+    assert set(metrics.loc[metrics["is_cell"] == 1, "barcode"]) == library.cells
