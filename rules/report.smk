@@ -2,7 +2,7 @@
 # In:  R/metrics.tsv; token stores, embeddings and predictions for the figures; small tables and
 #      training histories of all stages for the report
 # Out: R/tables/table{1..5}.{tsv,md,tex,html}  R/figures/{atlas}/figure{1,3,4,5,6}.{pdf,png}
-#      R/figures/{atlas}/training_curves.{pdf,png}
+#      R/figures/{atlas}/{ablation,ranks,confusion,calibration,genes,training_curves}.{pdf,png}
 #      R/report.html
 
 
@@ -160,6 +160,118 @@ rule figure_training:
         "../workflow_scripts/figure_training.py"
 
 
+rule figure_ablation:
+    """Draw what each ablation changes, metric by metric."""
+    input:
+        metrics=rules.collect_metrics.output.metrics,
+    output:
+        pdf=f"{R}/figures/{{atlas}}/ablation.pdf",
+        png=f"{R}/figures/{{atlas}}/ablation.png",
+    log:
+        f"{R}/logs/figure/{{atlas}}.ablation.log",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_of(*TABLE_CODE, *METRIC_FIGURE_CODE),
+    script:
+        "../workflow_scripts/figure_ablation.py"
+
+
+rule figure_ranks:
+    """Draw how methods rank, metric by metric."""
+    input:
+        metrics=rules.collect_metrics.output.metrics,
+    output:
+        pdf=f"{R}/figures/{{atlas}}/ranks.pdf",
+        png=f"{R}/figures/{{atlas}}/ranks.png",
+    log:
+        f"{R}/logs/figure/{{atlas}}.ranks.log",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_of(*TABLE_CODE, *METRIC_FIGURE_CODE),
+    script:
+        "../workflow_scripts/figure_ranks.py"
+
+
+rule figure_confusion:
+    """Draw which types EpiFoundation takes for which."""
+    input:
+        unpack(prediction_inputs("annotation/epifoundation.parquet")),
+    output:
+        pdf=f"{R}/figures/{{atlas}}/confusion.pdf",
+        png=f"{R}/figures/{{atlas}}/confusion.png",
+    log:
+        f"{R}/logs/figure/{{atlas}}.confusion.log",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000, 10),
+        runtime=30,
+    params:
+        datasets=lambda wildcards: sheet.datasets(wildcards.atlas),
+        code=code_of(*FIGURE_CODE),
+    script:
+        "../workflow_scripts/figure_confusion.py"
+
+
+rule figure_calibration:
+    """Draw how often the predicted type is right, by its score."""
+    input:
+        unpack(prediction_inputs("annotation/{method}.parquet", CALIBRATED)),
+    output:
+        pdf=f"{R}/figures/{{atlas}}/calibration.pdf",
+        png=f"{R}/figures/{{atlas}}/calibration.png",
+    log:
+        f"{R}/logs/figure/{{atlas}}.calibration.log",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000, 10),
+        runtime=30,
+    params:
+        datasets=lambda wildcards: sheet.datasets(wildcards.atlas),
+        methods=CALIBRATED,
+        code=code_of(*FIGURE_CODE),
+    script:
+        "../workflow_scripts/figure_calibration.py"
+
+
+rule figure_genes:
+    """Draw predicted against true levels of some genes."""
+    input:
+        unpack(prediction_inputs("expression/epifoundation.h5ad")),
+        vocabulary=f"{R}/atlas/{{atlas}}/vocabulary",
+    output:
+        pdf=f"{R}/figures/{{atlas}}/genes.pdf",
+        png=f"{R}/figures/{{atlas}}/genes.png",
+    log:
+        f"{R}/logs/figure/{{atlas}}.genes.log",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000, 40),
+        runtime=30,
+    params:
+        datasets=lambda wildcards: sheet.datasets(wildcards.atlas),
+        shown_genes=cfg.benchmark.shown_genes,
+        n_bins=cfg.benchmark.n_bins,
+        code=code_of(*FIGURE_CODE, "data/expression.py", "data/vocabulary.py"),
+    script:
+        "../workflow_scripts/figure_genes.py"
+
+
 rule write_report:
     """Write the report of the run, one page that needs no other file."""
     input:
@@ -203,19 +315,14 @@ rule tables:
 
 
 rule figures:
-    """The paper's figures of every atlas, and how training went."""
+    """The paper's figures of every atlas, and those that say more of the same."""
     input:
         [
-            f"{R}/figures/{atlas}/figure{number}.{suffix}"
+            f"{R}/figures/{atlas}/{name}.{suffix}"
             for atlas in sheet.atlases()
-            for number in figures_of(atlas)
+            for name in figures_of(atlas)
             for suffix in ("pdf", "png")
         ],
-        expand(
-            f"{R}/figures/{{atlas}}/training_curves.{{suffix}}",
-            atlas=sheet.atlases(),
-            suffix=("pdf", "png"),
-        ),
 
 
 rule report:

@@ -14,12 +14,28 @@ TABLE_CODE = (
     "reporting/page.py",
     "reporting/printed.py",
 )
+METRIC_FIGURE_CODE = (
+    "reporting/figures.py",
+    "reporting/metric_figures.py",
+    "reporting/names.py",
+    "reporting/tables.py",
+)
 FIGURE_CODE = (
     "data/store.py",
     "evaluation/inputs.py",
     "evaluation/results.py",
     "reporting/figure_files.py",
     "reporting/figures.py",
+    "reporting/names.py",
+    "reporting/prediction_figures.py",
+)
+FURTHER_FIGURES = (
+    "ablation",
+    "ranks",
+    "confusion",
+    "calibration",
+    "genes",
+    "training_curves",
 )
 
 
@@ -29,9 +45,10 @@ def figure_datasets(figures, wildcards):
 
 
 def figures_of(atlas):
-    """The figures for which the atlas has data sets."""
+    """Names of the figures of an atlas: the paper's for which it has data sets, and others."""
     wanted = {**cfg.benchmark.heatmap_figures, **cfg.benchmark.umap_figures}
-    return sorted(["1", *(n for n, sets in wanted.items() if datasets_of(atlas, sets))])
+    numbers = ["1", *(n for n, sets in wanted.items() if datasets_of(atlas, sets))]
+    return [*(f"figure{number}" for number in sorted(numbers)), *FURTHER_FIGURES]
 
 
 def shown_files(pattern, wildcards, datasets, **others):
@@ -73,6 +90,31 @@ def methods_inputs(wildcards):
     return {**files, "embeddings": embeddings} if embeddings else files
 
 
+def prediction_inputs(file, methods=("epifoundation",)):
+    """All data sets of an atlas with a file of each method: those of one data set, then the next."""
+
+    def inputs(wildcards):
+        datasets = sheet.datasets(wildcards.atlas)
+        predictions = [
+            path
+            for dataset in datasets
+            for path in shown_files(
+                f"{EVALUATION}/{file}", wildcards, [dataset], method=methods
+            )
+        ]
+        return {
+            "stores": shown_files(STORE, wildcards, datasets),
+            "splits": shown_files(SPLIT, wildcards, datasets),
+            "predictions": predictions,
+        }
+
+    return inputs
+
+
+CALIBRATED = [
+    "epifoundation",
+    *(m for m in cfg.benchmark.annotation if m != "majority"),
+]
 UMAP_METHODS = [m for m in cfg.benchmark.integration if m != "random"] + [
     "epifoundation"
 ]
@@ -123,9 +165,9 @@ REPORT_FILES = {  # by what the report says of them: caption and path
         for name, folder in trained_of(atlas).items()
     },
     "figures": {
-        f"{atlas}, figure {number}": f"{R}/figures/{atlas}/figure{number}.png"
+        f"{atlas} {name}": f"{R}/figures/{atlas}/{name}.png"
         for atlas in sheet.atlases()
-        for number in figures_of(atlas)
+        for name in figures_of(atlas)
     },
 }
 

@@ -353,9 +353,9 @@ class BenchmarkConfig(Section):
     pretrained_embedding: bool = Field(
         description="Score the embedding before fine-tuning too; `label_free` has no other."
     )
-    integration: list[Literal["pca", "harmony", "liger", "scanvi", "random"]] = Field(
-        description="Embedding baselines of Table 1."
-    )
+    integration: list[
+        Literal["pca", "harmony", "liger", "scanvi", "random", "lsi", "peakvi"]
+    ] = Field(description="Embedding baselines of Table 1.")
     annotation: list[
         Literal[
             "majority",
@@ -364,17 +364,20 @@ class BenchmarkConfig(Section):
             "lsi_neighbours",
             "binary_logistic",
             "binary_naive_bayes",
+            "scanvi",
         ]
     ] = Field(description="Annotation controls beside Table 2.")
     expression: list[
         Literal[
             "gene_activity",
             "gene_activity_log",
+            "gene_activity_affine",
             "gene_mean",
             "depth_only",
             "lsi_ridge",
             "lsi_neighbours",
             "binary_ridge",
+            "multivi",
         ]
     ] = Field(description="Expression baselines of Table 3.")
     integration_datasets: list[str] = Field(description="Data sets of Table 1.")
@@ -385,6 +388,9 @@ class BenchmarkConfig(Section):
     )
     heatmap_figures: dict[str, list[str]] = Field(description="Figure: data sets of its heat-maps.")
     umap_figures: dict[str, list[str]] = Field(description="Figure: data sets of its UMAPs.")
+    shown_genes: list[str] = Field(
+        description="Genes of the figure of expression; none: those that vary most."
+    )
     n_bins: int = Field(ge=3, le=256, description="Expression levels, zero included.")
     liger_python: str = Field(description="Python of the environment that has pyliger.")
     printed_comparable: bool = Field(

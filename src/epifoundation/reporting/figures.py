@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 
 from epifoundation.evaluation.annotation import SCORE_PREFIX
 from epifoundation.files import whole
@@ -35,7 +36,10 @@ FONT: dict[Any, Any] = {
     "image.cmap": "viridis",
 }
 DPI = 300
-NAMES_PER_COLUMN = 24  # of a legend
+WIDTH = 7.2  # inches, of a page's text
+LEGEND_POINTS = 6
+METHODS_PER_ROW = 6
+INCHES_PER_ROW = 0.13  # of a heat-map
 
 Points = npt.NDArray[np.float32]
 
@@ -96,7 +100,7 @@ def scatter(axes: Axes, points: Points, values: pd.Series, title: str) -> None:
 
 
 def legend(axes: Axes, names: Sequence[str], title: str) -> None:
-    """Fill empty axes with a legend of the names, in as many columns as they need."""
+    """Fill empty axes of `legend_height` with a legend of the names, in columns."""
     axes.axis("off")
     handles = [
         Line2D(
@@ -109,19 +113,35 @@ def legend(axes: Axes, names: Sequence[str], title: str) -> None:
         )
         for place, _ in enumerate(names)
     ]
-    axes.legend(
+    drawn = axes.legend(
         handles,
         names,
         title=title,
         loc="upper left",
         frameon=False,
-        fontsize=6,
+        fontsize=LEGEND_POINTS,
         title_fontsize=7,
+        alignment="left",
         borderaxespad=0,
-        handletextpad=0.2,
-        columnspacing=0.8,
-        ncols=-(-len(names) // NAMES_PER_COLUMN) or 1,
+        borderpad=0,
+        labelspacing=0.3,
+        handlelength=1,
+        handletextpad=0.3,
+        columnspacing=1,
+        ncols=_legend_columns(names),
     )
+    drawn.set_in_layout(False)  # the axes have the room it needs
+
+
+def legend_height(names: Sequence[str]) -> float:
+    """Return the inches that a legend of the names takes over the width of a figure."""
+    return 0.25 + 0.125 * -(-len(names) // _legend_columns(names))
+
+
+def _legend_columns(names: Sequence[str]) -> int:
+    points = [TextPath((0, 0), name, size=LEGEND_POINTS).get_extents().width for name in names]
+    column = max(points, default=0) / 72 + 0.3
+    return max(1, min(int((WIDTH - 0.3) / column), len(names)))
 
 
 @dataclass(frozen=True)
@@ -135,18 +155,19 @@ class Panel:
 
 def atlas_panel(embedding: npt.NDArray[np.floating], cells: pd.DataFrame, title: str) -> Panel:
     """Return Figure 1: all cells of an atlas by tissue and by type."""
-    crowded = cells["cell_type"].nunique() > NAMES_PER_COLUMN
+    names = {column: names_of(cells[column]) for column in ("tissue", "cell_type")}
+    heights = [3.4, *map(legend_height, names.values())]
 
     def draw(panel: FigureBase) -> None:
         points = umap_layout(embedding)
-        axes = panel.subplots(1, 4, width_ratios=[3, 1, 3, 2 if crowded else 1])
+        grid = panel.add_gridspec(3, 2, height_ratios=heights)
         columns = (("tissue", "(a) Tissue", "Tissue"), ("cell_type", "(b) Cell type", "Cell type"))
         for place, (column, name, heading) in enumerate(columns):
-            scatter(axes[2 * place], points, cells[column], name)
-            legend(axes[2 * place + 1], names_of(cells[column]), heading)
+            scatter(panel.add_subplot(grid[0, place]), points, cells[column], name)
+            legend(panel.add_subplot(grid[1 + place, :]), names[column], heading)
         panel.suptitle(title, fontsize=9)
 
-    return Panel(9.5 + crowded, 3.4, draw)
+    return Panel(WIDTH, sum(heights) + 0.4, draw)
 
 
 def method_panel(
@@ -159,55 +180,70 @@ def method_panel(
     embeddings
         By the method's name: rows in the order of `cells`, or why there is none.
     """
+    names = {column: names_of(cells[column]) for column in ("cell_type", "batch")}
+    n_columns = min(max(len(embeddings), 1), METHODS_PER_ROW)
+    n_lines = -(-len(embeddings) // n_columns)
+    heights = [1.4, 1.2] * n_lines + [legend_height(each) for each in names.values()]
 
     def draw(panel: FigureBase) -> None:
-        axes = panel.subplots(2, len(embeddings) + 1, squeeze=False)
+        grid = panel.add_gridspec(len(heights), n_columns, height_ratios=heights)
         for place, (method, embedding) in enumerate(embeddings.items()):
+            line, column = divmod(place, n_columns)
+            above, below = (panel.add_subplot(grid[2 * line + half, column]) for half in (0, 1))
+            method_title = textwrap.fill(method, 18)
             if isinstance(embedding, str):
-                say(axes[0, place], embedding, method)
-                axes[1, place].axis("off")
+                say(above, textwrap.fill(embedding, 22), method_title)
+                below.axis("off")
                 continue
             points = umap_layout(embedding)
-            scatter(axes[0, place], points, cells["cell_type"], method)
-            scatter(axes[1, place], points, cells["batch"], "")
-        legend(axes[0, -1], names_of(cells["cell_type"]), "Cell type")
-        legend(axes[1, -1], names_of(cells["batch"]), "Batch")
+            scatter(above, points, cells["cell_type"], method_title)
+            scatter(below, points, cells["batch"], "")
+        legend(panel.add_subplot(grid[-2, :]), names["cell_type"], "Cell type, upper row")
+        legend(panel.add_subplot(grid[-1, :]), names["batch"], "Batch, lower row")
         panel.suptitle(title, fontsize=9)
 
-    return Panel(1.8 * len(embeddings) + 2, 4.3, draw)
+    return Panel(WIDTH, sum(heights) + 0.4, draw)
 
 
 def heatmap_panel(predictions: pd.DataFrame, truth: pd.Series, title: str) -> Panel:
     """Return Figure 3 or 6 of a data set: predicted type × test cells, softmax scores.
 
-    Cells are sorted by true type, whose colour runs above them, then by the score of that type.
+    Cells are sorted by true type, whose colour runs above them and stands before the row of that
+    type, then by the score of that type.
     """
     present = names_of(truth)
     columns = [str(name) for name in predictions if str(name).startswith(SCORE_PREFIX)]
     known = [name.removeprefix(SCORE_PREFIX) for name in columns]
     rows = [name for name in present if name in known] + sorted(set(known) - set(present))
     scores = predictions[[SCORE_PREFIX + name for name in rows]].to_numpy(dtype=float)
+    unlearned = [name for name in present if name not in known]  # a colour, but no scores
     types = truth.astype(str).to_numpy()
     place = pd.Index(rows).get_indexer(pd.Index(types))
     own = np.where(place >= 0, scores[np.arange(len(types)), place], 0)
     order = np.lexsort((-own, types))
+    shown = [*scores[order].T, *np.full((len(unlearned), len(types)), np.nan)]
+    names = rows + [f"{name} (not learned)" for name in unlearned]
 
     def draw(panel: FigureBase) -> None:
-        grid = panel.add_gridspec(2, 2, height_ratios=[1, 16], width_ratios=[4, 1])
-        bar, heat, side = (panel.add_subplot(grid[at]) for at in ((0, 0), (1, 0), (1, 1)))
+        ratios = {"height_ratios": [0.12, INCHES_PER_ROW * len(names)], "width_ratios": [1, 50]}
+        grid = panel.add_gridspec(2, 2, **ratios)
+        bar, heat, key = (panel.add_subplot(grid[at]) for at in ((0, 1), (1, 1), (1, 0)))
         colours = colours_of(present)
         bar.imshow(np.array([[colours[name] for name in types[order]]]), aspect="auto")
         bar.set(xticks=[], yticks=[], title=f"{len(types):,} test cells by true type")
-        image = heat.imshow(scores[order].T, aspect="auto", vmin=0, vmax=1, interpolation="nearest")
-        heat.set(xticks=[], yticks=range(len(rows)), yticklabels=rows, ylabel="Predicted type")
-        heat.tick_params(axis="y", labelsize=6, length=2)
+        image = heat.imshow(np.array(shown), aspect="auto", vmin=0, vmax=1, interpolation="nearest")
+        heat.set(xticks=[], yticks=[])
         for edge in np.flatnonzero(types[order][1:] != types[order][:-1]) + 0.5:
             heat.axvline(edge, color="white", linewidth=0.3)
-        legend(side, present, "True type")
+        white = (1.0, 1.0, 1.0)
+        key.imshow([[colours.get(name, white)] for name in rows + unlearned], aspect="auto")
+        key.set(xticks=[], ylabel="Predicted type")
+        key.set_yticks(range(len(names)), names)
+        key.tick_params(axis="y", labelsize=6, length=0)
         panel.colorbar(image, ax=heat, location="bottom", aspect=40, label="Softmax score")
         panel.suptitle(title, fontsize=9)
 
-    return Panel(7.2, 1.8 + 0.16 * max(len(rows), len(present)), draw)
+    return Panel(WIDTH, 1.5 + INCHES_PER_ROW * len(names), draw)
 
 
 def text_panel(text: str) -> Panel:
@@ -228,14 +264,20 @@ def say(axes: Axes, text: str, title: str) -> None:
 def write_figure(panels: Sequence[Panel], pdf: Path | str, png: Path | str) -> None:
     """Write the panels below one another, as PDF and PNG, without dates."""
     with mpl.rc_context(FONT):
-        size = max(panel.width for panel in panels), sum(panel.height for panel in panels)
-        figure = Figure(figsize=size, layout="constrained")
-        heights = [panel.height for panel in panels]
-        parts = figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights)
-        for panel, (part,) in zip(panels, parts, strict=True):
-            panel.draw(part)
+        figure = figure_of(panels)
         with whole(pdf) as partial:
             dateless: dict[str, Any] = {"CreationDate": None, "ModDate": None}
             figure.savefig(partial, format="pdf", dpi=DPI, metadata=dateless)
         with whole(png) as partial:
             figure.savefig(partial, format="png", dpi=DPI)
+
+
+def figure_of(panels: Sequence[Panel]) -> Figure:
+    """Return the panels below one another."""
+    size = max(panel.width for panel in panels), sum(panel.height for panel in panels)
+    figure = Figure(figsize=size, layout="constrained")
+    heights = [panel.height for panel in panels]
+    parts = figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights)
+    for panel, (part,) in zip(panels, parts, strict=True):
+        panel.draw(part)
+    return figure

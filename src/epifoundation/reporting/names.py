@@ -64,10 +64,11 @@ SUFFIXES = {  # of metrics that vary another one
 }
 PROTOCOLS = {
     "paper": "random cells, as in the paper",
-    "sample-held-out": "whole samples held out",
-    "donor-held-out": "whole donors held out",
-    "label-free": "pretrained only, no label seen",
+    "sample_held_out": "whole samples held out",
+    "donor_held_out": "whole donors held out",
+    "label_free": "pretrained only, no label seen",
 }
+FEW_SHOT = "few_shot_"
 SMALLER = ("mse", "depth_r2")
 NEITHER = ("tissue_accuracy",)  # said, not ranked: in the atlas a batch is a tissue
 BETWEEN = ":"  # in `f1:<type>`: a metric of a group of cells
@@ -92,6 +93,8 @@ def metric_name(metric: str) -> str:
 def protocol_name(protocol: str) -> str:
     """Return the protocol and, where known, what it means."""
     meaning = PROTOCOLS.get(protocol)
+    if protocol.startswith(FEW_SHOT):
+        meaning = f"{protocol.removeprefix(FEW_SHOT)} labelled cells of each type"
     return f"{protocol} ({meaning})" if meaning else protocol
 
 

@@ -1,0 +1,15 @@
+"""Draw what each ablation changes, metric by metric."""
+
+from snakemake.iocontainers import Snakemake
+
+from epifoundation.contracts import METRICS
+from epifoundation.jobs import job
+from epifoundation.reporting.metric_figures import write_ablation_figure
+
+snakemake: Snakemake
+
+if __name__ == "__main__":
+    with job(log=snakemake.log[0]):
+        metrics = METRICS.read(snakemake.input.metrics)
+        of_atlas = metrics[metrics["atlas"] == snakemake.wildcards.atlas]
+        write_ablation_figure(of_atlas, dict(snakemake.output.items()))
