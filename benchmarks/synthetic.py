@@ -38,7 +38,7 @@ def synthetic_store(
     }
     for name, dtype in ARRAYS.items():
         np.save(folder / f"{name}.npy", arrays[name].astype(dtype))
-    mapped = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+    mapped = {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ARRAYS}
     cells = pd.DataFrame({"cell": [f"synthetic#{i}" for i in range(n_cells)]})
     return TokenStore(**mapped, cells=cells, vocabulary_hash="synthetic")
 

@@ -14,7 +14,7 @@ snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]), resumable(snakemake.params.folder, snakemake.threads) as folder:
-        store = TokenStore.open(snakemake.input.store)
+        store = TokenStore.open(snakemake.input.store, every_byte=True)
         split = read_split(
             *(snakemake.input.split, store, snakemake.wildcards.protocol),
             pretrained=snakemake.input.pretrained,

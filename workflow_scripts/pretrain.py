@@ -15,7 +15,7 @@ snakemake: Snakemake
 if __name__ == "__main__":
     with job(log=snakemake.log[0]), resumable(snakemake.params.folder, snakemake.threads) as folder:
         pretrain_on(
-            TokenStore.open(snakemake.input.store),
+            TokenStore.open(snakemake.input.store, every_byte=True),
             SPLIT.read(snakemake.input.split),
             Vocabulary.read(snakemake.input.vocabulary),
             ModelConfig(**snakemake.params.model),

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,8 @@ from scipy import sparse
 from epifoundation.contracts import SCHEMA_VERSION, Table
 from epifoundation.data.expression import bin_expression
 from epifoundation.data.vocabulary import N_SPECIAL, Vocabulary
-from epifoundation.errors import ContractError
+from epifoundation.errors import ContractError, in_a_line
+from epifoundation.files import file_hash
 
 CELL_COLUMNS = ("sample", "batch", "tissue", "donor", "cell_type")
 CELLS = Table(
@@ -33,14 +34,21 @@ ARRAYS: dict[str, type[np.generic]] = {
 }
 
 
+META_FILE, CELLS_FILE = "meta.json", "cells.parquet"
+META_KEYS = ("vocabulary_hash", "n_cells", "n_peak_tokens", "n_gene_tokens")
+FILES = (*(f"{name}.npy" for name in ARRAYS), CELLS_FILE)  # of which META_FILE holds the digests
+PLACES = 256
+Token = TypeVar("Token", np.int32, np.uint16)
+
+
 @dataclass(frozen=True, eq=False)
 class TokenStore:
     """Tokens of all cells, end to end; those of cell i lie between entries i and i + 1 of indptr.
 
     `peak_tokens` are the ids of a cell's accessible peaks, ascending; `gene_tokens` those of its
     expressed genes, with raw `gene_counts`. `peak_chromosomes` and `gene_chromosomes` give the
-    chromosome id of every token id. All arrays are read-only memory maps. `cells` has a row per
-    cell: cell (`<sample>#<barcode>`), sample, batch, tissue, donor, cell_type.
+    chromosome id of every token id. All arrays are read-only views of mapped files. `cells` has a
+    row per cell: cell (`<sample>#<barcode>`), sample, batch, tissue, donor, cell_type.
     """
 
     peak_indptr: NDArray[np.int64]
@@ -54,22 +62,37 @@ class TokenStore:
     vocabulary_hash: str
 
     @classmethod
-    def open(cls, directory: Path | str, *, vocabulary: Vocabulary | None = None) -> Self:
-        """Map the store at `directory`; with `vocabulary`, refuse one made with another."""
+    def open(
+        cls,
+        directory: Path | str,
+        *,
+        vocabulary: Vocabulary | None = None,
+        every_byte: bool = False,
+    ) -> Self:
+        """Map the store at `directory`; with `vocabulary`, refuse one made with another.
+
+        Sizes, types and a few places of every array are looked at. `every_byte` reads the files
+        through and holds them to the digests they were written with, a second or two per gigabyte;
+        stores written before there were digests pass.
+        """
         folder = Path(directory)
         try:
-            meta = json.loads((folder / "meta.json").read_text())
-            _check_schema(meta, folder)
-            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
-            cells = CELLS.read(folder / "cells.parquet")
+            meta = _read_meta(folder)
+            # A slice of a plain array costs a tenth of one of np.memmap.
+            arrays = {
+                name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ARRAYS
+            }
+            cells = CELLS.read(folder / CELLS_FILE)
             store = cls(**arrays, cells=cells, vocabulary_hash=meta["vocabulary_hash"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             message = (
-                f"{folder} is no token store, or was copied in part ({error}). Copy it again, or"
-                " rerun tokenize_cells."
+                f"{folder} is no token store, or was copied in part ({in_a_line(error)}). Copy it"
+                " again, or rerun tokenize_cells."
             )
             raise ContractError(message) from error
         _check_store(store, meta, folder)
+        if every_byte:
+            _check_digests(folder, meta.get("digests", {}))
         if vocabulary is not None and vocabulary.hash != store.vocabulary_hash:
             message = (
                 f"{folder} was tokenised with vocabulary {store.vocabulary_hash}, not"
@@ -121,14 +144,8 @@ class TokenStore:
         return np.asarray(rows, np.int64)
 
 
-def expression_levels(
-    store: TokenStore, n_bins: int, rows: NDArray[np.int64] | None = None
-) -> sparse.csr_matrix:
-    """Return the target of expression prediction, cells × genes of the vocabulary, uint8.
-
-    Of all cells, or of `rows`, which alone are read then. Its entries are those of
-    `store.gene_tokens`, in their order: 1 to `n_bins` - 1 each.
-    """
+def gene_counts(store: TokenStore, rows: NDArray[np.int64] | None = None) -> sparse.csr_matrix:
+    """Return raw counts, cells × genes of the vocabulary, uint16, of all cells or of `rows`."""
     indptr = np.asarray(store.gene_indptr)
     entries: slice | NDArray[np.int64] = slice(None)
     if rows is not None:
@@ -137,24 +154,40 @@ def expression_levels(
         entries = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
     columns = store.gene_tokens[entries] - N_SPECIAL
     shape = (len(indptr) - 1, store.n_genes)
-    counts = sparse.csr_matrix((store.gene_counts[entries], columns, indptr), shape=shape)
+    return sparse.csr_matrix((store.gene_counts[entries], columns, indptr), shape=shape)
+
+
+def expression_levels(
+    store: TokenStore, n_bins: int, rows: NDArray[np.int64] | None = None
+) -> sparse.csr_matrix:
+    """Return the target of expression prediction, cells × genes of the vocabulary, uint8.
+
+    Of all cells, or of `rows`, which alone are read then. Its entries are those of
+    `store.gene_tokens`, in their order: 1 to `n_bins` - 1 each.
+    """
+    counts = gene_counts(store, rows)
     levels = bin_expression(counts, n_bins)
-    if levels.nnz != len(columns):
+    if levels.nnz != len(counts.indices):
         message = "the token store holds genes without a count. Rerun tokenize_cells."
         raise ContractError(message)
     return levels
 
 
-def _check_schema(meta: dict[str, int], folder: Path) -> None:
+def _read_meta(folder: Path) -> dict[str, Any]:
+    meta: dict[str, Any] = json.loads((folder / META_FILE).read_text())
+    if lacking := {"schema_version", *META_KEYS} - set(meta):
+        message = f"{META_FILE} lacks {', '.join(sorted(lacking))}"
+        raise KeyError(message)
     if meta["schema_version"] != SCHEMA_VERSION:
         message = (
             f"{folder} has schema version {meta['schema_version']}, this version of epifoundation"
             f" reads {SCHEMA_VERSION}. Rerun tokenize_cells."
         )
         raise ContractError(message)
+    return meta
 
 
-def _check_store(store: TokenStore, meta: dict[str, int], folder: Path) -> None:
+def _check_store(store: TokenStore, meta: dict[str, Any], folder: Path) -> None:
     wrong = [
         f"{name} is {getattr(store, name).dtype}, expected {np.dtype(dtype).name}"
         for name, dtype in ARRAYS.items()
@@ -170,13 +203,33 @@ def _check_store(store: TokenStore, meta: dict[str, int], folder: Path) -> None:
         if len(tokens) != meta[f"n_{kind}_tokens"]:
             wrong.append(f"{len(tokens)} {kind} tokens, expected {meta[f'n_{kind}_tokens']}")
         n_ids = len(getattr(store, f"{kind}_chromosomes"))
-        # A copy that stopped leaves a hole of zeros: looked for where it costs no reading.
-        if len(tokens) and not all(N_SPECIAL <= tokens[i] < n_ids for i in (0, -1)):
-            wrong.append(f"the first or last of the {kind} tokens is none of {n_ids} ids")
+        seen = _here_and_there(tokens)
+        if ((seen < N_SPECIAL) | (seen >= n_ids)).any():
+            wrong.append(f"{kind}_tokens.npy holds ids that are none of {n_ids}")
     if len(store.gene_counts) != len(store.gene_tokens):
         wrong.append(f"{len(store.gene_counts)} gene_counts for {len(store.gene_tokens)} tokens")
+    if (_here_and_there(store.gene_counts) == 0).any():
+        wrong.append("gene_counts.npy holds zeros")
     if wrong:
         message = (
             f"{folder} is damaged: {'; '.join(wrong)}. Copy it again, or rerun tokenize_cells."
+        )
+        raise ContractError(message)
+
+
+def _here_and_there(values: NDArray[Token]) -> NDArray[Token]:
+    """Return some values from the first to the last: a copy that stopped leaves holes of zeros.
+
+    So few that opening stays quick however large the file is.
+    """
+    return values[np.linspace(0, len(values) - 1, min(PLACES, len(values))).astype(np.int64)]
+
+
+def _check_digests(folder: Path, digests: dict[str, str]) -> None:
+    changed = [name for name, digest in digests.items() if file_hash(folder / name) != digest]
+    if changed:
+        message = (
+            f"{folder} is damaged: {', '.join(changed)} {'is' if len(changed) == 1 else 'are'} not"
+            " what was written. Copy the store again, or rerun tokenize_cells."
         )
         raise ContractError(message)

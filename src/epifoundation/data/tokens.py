@@ -16,10 +16,17 @@ from scipy import sparse
 from epifoundation.contracts import SCHEMA_VERSION
 from epifoundation.data.csr_files import take_columns
 from epifoundation.data.multiome_rows import MultiomeRows
-from epifoundation.data.store import ARRAYS, CELL_COLUMNS, CELLS
+from epifoundation.data.store import (
+    ARRAYS,
+    CELL_COLUMNS,
+    CELLS,
+    CELLS_FILE,
+    FILES,
+    META_FILE,
+)
 from epifoundation.data.vocabulary import N_SPECIAL, Vocabulary
 from epifoundation.errors import ContractError, DataError
-from epifoundation.files import whole, with_progress
+from epifoundation.files import file_hash, whole, with_progress
 from epifoundation.multiome import PEAK_COLUMNS
 
 logger = logging.getLogger(__name__)
@@ -38,15 +45,16 @@ def write_store(
         n_genes = _write_tokens(gene_rows(rows, vocabulary), partial, "gene")
         _save(partial, "peak_chromosomes", vocabulary.peak_chromosomes())
         _save(partial, "gene_chromosomes", vocabulary.gene_chromosomes())
-        CELLS.write(_cells_of(rows), partial / "cells.parquet")
+        CELLS.write(_cells_of(rows), partial / CELLS_FILE)
         meta = {
             "schema_version": SCHEMA_VERSION,
             "vocabulary_hash": vocabulary.hash,
             "n_cells": len(rows),
             "n_peak_tokens": n_peaks,
             "n_gene_tokens": n_genes,
+            "digests": {name: file_hash(partial / name) for name in FILES},
         }
-        (partial / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
+        (partial / META_FILE).write_text(json.dumps(meta, indent=2) + "\n")
     logger.info("store: %d cells, %d peak and %d gene tokens", len(rows), n_peaks, n_genes)
 
 

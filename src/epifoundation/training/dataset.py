@@ -181,10 +181,12 @@ def draw_unexpressed(
     free = np.ones(n_tokens, bool)
     free[:N_SPECIAL] = False
     free[expressed] = False
-    candidates = np.flatnonzero(free).astype(np.int32)
-    if wanted >= len(candidates):
-        return candidates
-    return generator.choice(candidates, wanted, replace=False, shuffle=False)
+    candidates = np.flatnonzero(free)
+    if wanted < len(candidates):
+        candidates = candidates[
+            generator.choice(len(candidates), wanted, replace=False, shuffle=False)
+        ]
+    return candidates.astype(np.int32)
 
 
 def pack_cells(

@@ -145,4 +145,7 @@ class _Parcel(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap):
             return np.memmap, (value.filename, value.dtype, "r", value.offset, value.shape)
+        whole = value.base if type(value) is np.ndarray else None  # an array of a token store
+        if isinstance(whole, np.memmap) and whole.shape == value.shape:
+            return np.asarray, (whole,)
         return NotImplemented

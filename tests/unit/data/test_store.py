@@ -9,7 +9,7 @@ from scipy import sparse
 
 from epifoundation.data import csr_files
 from epifoundation.data.multiome_rows import MultiomeRows
-from epifoundation.data.store import TokenStore, expression_levels
+from epifoundation.data.store import ARRAYS, TokenStore, expression_levels
 from epifoundation.data.tokens import write_store
 from epifoundation.data.vocabulary import build_vocabulary
 from epifoundation.errors import ContractError, DataError
@@ -56,7 +56,9 @@ def test_cells_become_tokens(tmp_path):
     assert np.diff(store.peak_indptr).tolist() == [2, 1]
     assert store.n_cell_genes.tolist() == [2, 1]
     assert (store.n_cells, store.n_peaks, store.n_genes) == (2, 4, 3)
-    assert isinstance(store.peak_tokens, np.memmap)
+    assert type(store.peak_tokens) is np.ndarray
+    assert isinstance(store.peak_tokens.base, np.memmap)
+    assert not store.peak_tokens.flags.writeable
     assert store.cells["cell"].tolist() == ["s1#c1", "s1#c2"]
     assert store.cells["donor"].tolist() == ["d", ""]
     assert store.rows_of(pd.Series(["s1#c2"])).tolist() == [1]
@@ -141,10 +143,19 @@ def cut(path):
         (lambda f: (f / "meta.json").write_text("{"), "copied in part"),
         (lambda f: (f / "meta.json").write_text("{}"), "copied in part .*schema_version"),
         (lambda f: edit_meta(f, schema_version=0), "schema version 0, this .* reads 1"),
+        (lambda f: (f / "meta.json").write_text("[]"), "copied in part .*lacks n_cells, n_gene"),
+        (lambda f: (f / "meta.json").write_text("3"), "copied in part"),
+        (lambda f: replace_array(f, "gene_counts", lambda a: a * 0), "gene_counts.npy holds zeros"),
         (lambda f: edit_meta(f, n_cells=3), "2 cells, expected 3"),
         (lambda f: replace_array(f, "peak_tokens", lambda a: a[:1]), "peak_indptr does not fit 2"),
-        (lambda f: replace_array(f, "peak_tokens", lambda a: a * 0), "first or last of the peak"),
-        (lambda f: replace_array(f, "peak_tokens", lambda a: a + 99), "first or last of the peak"),
+        (
+            lambda f: replace_array(f, "peak_tokens", lambda a: a * 0),
+            "peak_tokens.npy holds ids that",
+        ),
+        (
+            lambda f: replace_array(f, "peak_tokens", lambda a: a + 99),
+            "peak_tokens.npy holds ids that",
+        ),
         (lambda f: replace_array(f, "gene_counts", lambda a: a[:1]), "1 gene_counts for 3 tokens"),
         (lambda f: replace_array(f, "gene_tokens", lambda a: a.astype(np.int64)), "is int64"),
         (lambda f: replace_array(f, "gene_indptr", lambda a: a[[0, 2, 1]]), "gene_indptr does not"),
@@ -156,6 +167,44 @@ def test_damaged_store_is_refused(tmp_path, damage, said):
     damage(tmp_path / "store")
     with pytest.raises(ContractError, match=said):
         TokenStore.open(tmp_path / "store")
+
+
+def test_a_hole_of_zeros_is_seen_on_opening(tmp_path):
+    cells = simulate_multiome(0, 60, n_genes=150, n_peaks=300, n_fragments=150, n_umis=200)
+    write_store(cells, build_vocabulary(cells), tmp_path / "store")
+    path = tmp_path / "store" / "peak_tokens.npy"
+    content = bytearray(path.read_bytes())
+    middle, hole = len(content) // 2, len(content) // 100
+    content[middle : middle + hole] = bytes(hole)
+    path.write_bytes(content)
+    with pytest.raises(ContractError, match=r"peak_tokens\.npy holds ids that are none of"):
+        TokenStore.open(tmp_path / "store")
+
+
+@pytest.mark.parametrize("name", [f"{name}.npy" for name in ARRAYS] + ["cells.parquet"])
+def test_a_changed_byte_is_seen_where_every_byte_is_read(tmp_path, name):
+    write_store(dataset(), build_vocabulary(dataset()), tmp_path / "store")
+    assert len(TokenStore.open(tmp_path / "store", every_byte=True)) == 2
+    path = tmp_path / "store" / name
+    content = bytearray(path.read_bytes())
+    place = content.index(b"s1") if name == "cells.parquet" else -1
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ContractError, match=r"store is damaged: .*[Cc]opy.* or rerun tokenize_c"):
+        TokenStore.open(tmp_path / "store", every_byte=True)
+
+
+def test_changed_files_are_named_and_stores_before_digests_are_read(tmp_path):
+    write_store(dataset(), build_vocabulary(dataset()), tmp_path / "store")
+    meta = json.loads((tmp_path / "store" / "meta.json").read_text())
+    meta["digests"] |= {"gene_counts.npy": "other"}
+    (tmp_path / "store" / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(ContractError, match=r"damaged: gene_counts\.npy is not what was written"):
+        TokenStore.open(tmp_path / "store", every_byte=True)
+    TokenStore.open(tmp_path / "store")
+    del meta["digests"]
+    (tmp_path / "store" / "meta.json").write_text(json.dumps(meta))
+    assert len(TokenStore.open(tmp_path / "store", every_byte=True)) == 2
 
 
 def test_unknown_cell_is_refused(tmp_path):

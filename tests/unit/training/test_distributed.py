@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pickle
 import signal
 import threading
 import time
@@ -209,8 +210,13 @@ def test_memory_maps_are_passed_on_as_files(run_of, tmp_path):
     with (tmp_path / "run").open("wb") as handle:
         launch._Parcel(handle).dump(run.training)
     stored = run.training.store.peak_tokens.nbytes
-    assert isinstance(run.training.store.peak_tokens, np.memmap)
+    assert isinstance(run.training.store.peak_tokens.base, np.memmap)
     content = (tmp_path / "run").read_bytes()
     assert b"peak_tokens.npy" in content
     assert np.asarray(run.training.store.peak_tokens).tobytes()[:400] not in content
     assert stored > 400
+    with (tmp_path / "run").open("rb") as handle:
+        passed = pickle.load(handle).store.peak_tokens
+    assert type(passed) is np.ndarray
+    assert isinstance(passed.base, np.memmap)
+    np.testing.assert_array_equal(passed, run.training.store.peak_tokens)

@@ -125,3 +125,14 @@ def test_rows_of_a_part(tiny_atlas):
     named = tiny_atlas.store.cells["cell"].iloc[parts["test"]]
     split = tiny_atlas.split.set_index("cell")["split"]
     assert (split[named] == "test").all()
+
+
+@given(st.integers(0, 2**31), st.integers(1, 60))
+def test_unexpressed_genes_are_the_same_whichever_way_they_are_drawn(seed, wanted):
+    """Of the ids themselves, as long ago, or of their places, which is quicker."""
+    expressed = np.arange(5, 40, 3, dtype=np.int32)
+    others = np.setdiff1d(np.arange(N_SPECIAL, 100, dtype=np.int32), expressed)
+    before = np.random.default_rng(seed).choice(others, wanted, replace=False, shuffle=False)
+    now = draw_unexpressed(expressed, 100, wanted, np.random.default_rng(seed))
+    assert now.dtype == np.int32
+    np.testing.assert_array_equal(now, before)
