@@ -12,6 +12,8 @@ INTEGRATION_CODE = {
     "pca": LINEAR,
     "harmony": LINEAR,
     "random": LINEAR,
+    "lsi": [*LINEAR, "data/latent.py"],
+    "peakvi": ["evaluation/baselines/peakvi.py"],
     "liger": ["evaluation/baselines/liger.py", "evaluation/baselines/liger_worker.py"],
     "scanvi": [
         "evaluation/baselines/scanvi.py",

@@ -16,14 +16,7 @@ INTERRUPTED = 128 + signal.SIGINT  # as shells say it
 def job(log: str) -> Iterator[None]:
     """Log this job to `log`; end it with one line for a user's error, a traceback for ours."""
     Path(log).write_text("")
-    logging.basicConfig(
-        filename=log,
-        filemode="a",  # processes that a job starts add to it
-        force=True,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    logging.captureWarnings(capture=True)
+    join_log(log)
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -40,3 +33,24 @@ def job(log: str) -> Iterator[None]:
         logging.getLogger(__name__).exception("unexpected error, please report it")
         sys.stderr.write(f"error: unexpected failure, see {log}\n")
         sys.exit(1)
+
+
+def join_log(log: str | None) -> None:
+    """Log to a file that others log to as well: processes that a job starts add to its log."""
+    if log is None:
+        return
+    logging.basicConfig(
+        filename=log,
+        filemode="a",
+        force=True,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.captureWarnings(capture=True)
+
+
+def log_file() -> str | None:
+    """Return the file that this process logs to, for the processes that it starts."""
+    handlers = logging.getLogger().handlers
+    files = [handler for handler in handlers if isinstance(handler, logging.FileHandler)]
+    return files[0].baseFilename if files else None

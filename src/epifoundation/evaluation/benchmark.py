@@ -9,9 +9,10 @@ import pandas as pd
 from epifoundation.data.gene_activity import gene_activity
 from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import Vocabulary
-from epifoundation.errors import EvaluationError
+from epifoundation.errors import EvaluationError, MethodError
 from epifoundation.evaluation.annotation import prediction_table
 from epifoundation.evaluation.baselines import ANNOTATION, EXPRESSION, INTEGRATION
+from epifoundation.evaluation.baselines.apart import attempt
 from epifoundation.evaluation.inputs import (
     annotation_cells,
     expression_cells,
@@ -20,6 +21,7 @@ from epifoundation.evaluation.inputs import (
     split_of,
 )
 from epifoundation.evaluation.results import (
+    BROKEN,
     write_embedding,
     write_expression,
     write_failure,
@@ -42,11 +44,12 @@ def integrate(
 ) -> None:
     """Write the embedding of all cells of the data set by one method."""
     cells = integration_cells(store, split, protocol, liger_python)
+    row = INTEGRATION[method]
     try:
-        if protocol == LABEL_FREE and INTEGRATION[method].labels_seen != "none":
+        if protocol == LABEL_FREE and row.labels_seen != "none":
             message = f"{protocol}: {method} learns from labels"
             raise EvaluationError(message)
-        embedding = INTEGRATION[method].run(cells, seed)
+        embedding = attempt(row.run, cells, seed, apart=row.apart)
     except EvaluationError as error:
         _give_up(method, error, output, store.cells["cell"])
         return
@@ -60,8 +63,9 @@ def annotate_controls(
     cells = annotation_cells(store, split)
     test = store.cells["cell"][split_of(store, split) == "test"]
     for method, output in outputs.items():
+        row = ANNOTATION[method]
         try:
-            scores, names = ANNOTATION[method].run(cells, seed)
+            scores, names = attempt(row.run, cells, seed, apart=row.apart)
         except EvaluationError as error:
             _give_up(method, error, output, test)
             continue
@@ -98,8 +102,9 @@ def predict_expression_baselines(
     cells = expression_cells(store, split, n_bins, activity)
     test = store.cells["cell"][cells.split == "test"]
     for method, output in outputs.items():
+        row = EXPRESSION[method]
         try:
-            levels = EXPRESSION[method].run(cells, seed)
+            levels = attempt(row.run, cells, seed, apart=row.apart)
         except EvaluationError as error:
             _give_up(method, error, output, test)
             continue
@@ -112,5 +117,6 @@ def _barcodes(store: TokenStore, sample: str) -> list[str]:
 
 
 def _give_up(method: str, error: EvaluationError, output: Path | str, cells: pd.Series) -> None:
-    logger.warning("%s has no result: %s", method, error)
-    write_failure(output, list(cells), str(error))
+    reason = f"{BROKEN}{error}" if isinstance(error, MethodError) else str(error)
+    logger.warning("%s has no result: %s", method, reason)
+    write_failure(output, list(cells), reason)

@@ -1,10 +1,20 @@
 """The three expression metrics of the paper (B.3.3), per gene over test cells, then averaged."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse, stats
 
 from epifoundation.errors import EvaluationError
+from epifoundation.evaluation.expression_variants import (
+    EXPRESSION_VARIANTS,
+    Beside,
+    balanced_error,
+    correlation,
+    per_gene_variants,
+    variant_scores,
+)
 from epifoundation.evaluation.score import Score
 
 EXPRESSION_METRICS = ("mse", "spearman", "pearson")
@@ -14,11 +24,13 @@ Floats = npt.NDArray[np.float64]
 
 
 def expression_metrics(
-    target: sparse.csr_matrix, predicted: npt.NDArray[np.floating]
+    target: sparse.csr_matrix,
+    predicted: npt.NDArray[np.floating],
+    beside: Beside | None = None,
 ) -> dict[str, Score]:
-    """Return the scores named in EXPRESSION_METRICS.
+    """Return the scores named in EXPRESSION_METRICS; with `beside` EXPRESSION_VARIANTS too.
 
-    A gene whose target is the same in all test cells has no correlation and is left out of both
+    A gene whose target is the same in all test cells has no correlation and is left out of the
     averages (it counts in the MSE); a gene whose prediction is constant counts 0.
 
     Parameters
@@ -31,46 +43,54 @@ def expression_metrics(
     if target.shape != predicted.shape:
         message = f"{predicted.shape} predicted and {target.shape} measured cells × genes differ"
         raise EvaluationError(message)
-    n_cells, n_genes = target.shape
-    if min(n_cells, n_genes) == 0:
-        return dict.fromkeys(EXPRESSION_METRICS, Score.undefined("no test cell or no gene"))
-    if not np.isfinite(predicted).all():
-        broken = int((~np.isfinite(predicted)).any(axis=1).sum())
-        reason = f"the prediction of {broken} of {n_cells} cells is not finite"
-        return dict.fromkeys(EXPRESSION_METRICS, Score.undefined(reason))
-    columns = sparse.csc_matrix(target)
-    blocks = [
-        _per_gene(
-            columns[:, first : first + GENES_AT_ONCE].toarray().astype(np.float64),
-            predicted[:, first : first + GENES_AT_ONCE].astype(np.float64),
-        )
-        for first in range(0, n_genes, GENES_AT_ONCE)
-    ]
-    errors, spearman, pearson = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    n_varying = int(np.isfinite(pearson).sum())
-    if n_varying == 0:
-        constant = Score.undefined(f"all {n_genes} genes are constant in the test cells")
-        return {"mse": Score(float(errors.mean())), "spearman": constant, "pearson": constant}
+    reason = _not_scorable(predicted)
+    if reason:
+        names = (*EXPRESSION_METRICS, *(EXPRESSION_VARIANTS if beside else ()))
+        return dict.fromkeys(names, Score.undefined(reason))
+    blocks = list(_blocks(target, predicted, beside))
+    found = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    n_genes = target.shape[1]
+    n_varying = int(np.isfinite(found["pearson"]).sum())
     note = f"{n_genes - n_varying} of {n_genes} genes constant in the test cells, left out"
-    return {
-        "mse": Score(float(errors.mean()), f"{n_genes} genes"),
-        "spearman": Score(float(np.nanmean(spearman)), note),
-        "pearson": Score(float(np.nanmean(pearson)), note),
+    scores = {
+        name: Score(float(np.nanmean(found[name])), note)
+        if n_varying
+        else Score.undefined(f"all {n_genes} genes are constant in the test cells")
+        for name in ("spearman", "pearson")
     }
+    scores = {
+        "mse": Score(float(found["mse"].mean()), f"{n_genes} genes" if n_varying else ""),
+        **scores,
+    }
+    if beside is None:
+        return scores
+    balanced = balanced_error(target, predicted, beside.seed)
+    return scores | variant_scores(found, balanced, beside)
 
 
-def _per_gene(target: Floats, predicted: Floats) -> tuple[Floats, Floats, Floats]:
-    errors = ((target - predicted) ** 2).mean(axis=0)
-    ranks = stats.rankdata(target, axis=0), stats.rankdata(predicted, axis=0)
-    return errors, _correlation(*ranks), _correlation(target, predicted)
+def _not_scorable(predicted: npt.NDArray[np.floating]) -> str:
+    if min(predicted.shape) == 0:
+        return "no test cell or no gene"
+    broken = int((~np.isfinite(predicted)).any(axis=1).sum())
+    return f"the prediction of {broken} of {len(predicted)} cells is not finite" if broken else ""
 
 
-def _correlation(target: Floats, predicted: Floats) -> Floats:
-    """Return Pearson's r by column; NaN for a constant target, 0 for a constant prediction."""
-    varies = np.ptp(target, axis=0) > 0
-    flat = np.ptp(predicted, axis=0) == 0
-    x = target - target.mean(axis=0)
-    y = predicted - predicted.mean(axis=0)
-    norm = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
-    r = np.divide((x * y).sum(axis=0), norm, out=np.zeros(len(norm)), where=~flat & (norm > 0))
-    return np.where(varies, r, np.nan)
+def _blocks(
+    target: sparse.csr_matrix, predicted: npt.NDArray[np.floating], beside: Beside | None
+) -> Iterator[dict[str, Floats]]:
+    """Yield by metric what is averaged over genes, of some genes at a time."""
+    columns = sparse.csc_matrix(target)
+    log_columns = None if beside is None else sparse.csc_matrix(beside.log_normalized)
+    for first in range(0, target.shape[1], GENES_AT_ONCE):
+        some = slice(first, first + GENES_AT_ONCE)
+        x = columns[:, some].toarray().astype(np.float64)
+        y = predicted[:, some].astype(np.float64)
+        ranks = stats.rankdata(y, axis=0)
+        found = {
+            "mse": ((x - y) ** 2).mean(axis=0),
+            "spearman": correlation(stats.rankdata(x, axis=0), ranks),
+            "pearson": correlation(x, y),
+        }
+        if beside is not None and log_columns is not None:
+            found |= per_gene_variants(x, y, ranks, log_columns[:, some].toarray(), beside)
+        yield found

@@ -24,8 +24,11 @@ LABELS_OF_TEST_CELLS = ("paper",)  # protocols in which scib's scANVI sees every
 
 
 def accessible_peaks(store: TokenStore) -> sparse.csr_matrix:
-    """Return the binary matrix of cells × peaks of the vocabulary."""
-    data = np.ones(len(store.peak_tokens), dtype=np.float32)
+    """Return the binary matrix of cells × peaks of the vocabulary, five bytes per open peak.
+
+    Sums over it do not overflow; a product of it with itself would: methods make it float first.
+    """
+    data = np.ones(len(store.peak_tokens), dtype=np.uint8)
     columns = np.asarray(store.peak_tokens) - N_SPECIAL
     shape = (store.n_cells, store.n_peaks)
     return sparse.csr_matrix((data, columns, np.asarray(store.peak_indptr)), shape=shape)
@@ -62,9 +65,13 @@ def annotation_cells(store: TokenStore, split: pd.DataFrame) -> AnnotationCells:
     """Return all cells but the unused; those without a type leave the fit, but are predicted."""
     parts = split_of(store, split)
     cell_type = store.cells["cell_type"].to_numpy(dtype=object)
-    unknown = np.isin(cell_type.astype(str), NO_TYPE) & (parts != "test")
-    unknown |= parts == UNUSED
-    return AnnotationCells(accessible_peaks(store)[~unknown], cell_type[~unknown], parts[~unknown])
+    known = ~np.isin(cell_type.astype(str), NO_TYPE) | (parts == "test")
+    known &= parts != UNUSED
+    peaks = accessible_peaks(store)
+    if not known.all():
+        peaks = peaks[known]
+    batch = store.cells["batch"].to_numpy(dtype=object)[known]
+    return AnnotationCells(peaks, cell_type[known], parts[known], batch)
 
 
 def expression_cells(
@@ -74,13 +81,18 @@ def expression_cells(
     activity: sparse.csr_matrix | None,
 ) -> ExpressionCells:
     """Return all cells with their levels, and gene activity where fragments exist."""
+    levels = expression_levels(store, n_bins)
+    # entries of the levels are those of the store, in their order
+    counts = sparse.csr_matrix((store.gene_counts, levels.indices, levels.indptr), levels.shape)
     return ExpressionCells(
         accessible_peaks(store),
-        expression_levels(store, n_bins),
+        levels,
         split_of(store, split),
         n_bins,
         activity,
         no_activity="" if activity is not None else "no fragments",
+        counts=counts,
+        batch=store.cells["batch"].to_numpy(dtype=object),
     )
 
 

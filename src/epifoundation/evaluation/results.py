@@ -17,6 +17,7 @@ from epifoundation.errors import ContractError
 from epifoundation.files import whole
 
 FAILED = "failed"  # column of a Parquet file, key of uns of an h5ad
+BROKEN = "failed: "  # begins the reason where a result is missing, not merely undefined
 Names = Sequence[str] | pd.Index | pd.Series
 
 

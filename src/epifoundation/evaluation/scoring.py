@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from epifoundation.contracts import NO_TYPE
-from epifoundation.data.store import TokenStore, expression_levels
+from epifoundation.data.expression import log_normalize
+from epifoundation.data.store import TokenStore, expression_levels, gene_counts
 from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.evaluation.annotation import ANNOTATION_METRICS, annotation_metrics
 from epifoundation.evaluation.baselines import ANNOTATION, EXPRESSION, INTEGRATION
@@ -17,6 +18,7 @@ from epifoundation.evaluation.baselines.cells import Annotator, Embedder, Predic
 from epifoundation.evaluation.depth import depth_r2, open_peaks, terciles
 from epifoundation.evaluation.embedded import LISI_NEIGHBORS
 from epifoundation.evaluation.expression import EXPRESSION_METRICS, expression_metrics
+from epifoundation.evaluation.expression_variants import EXPRESSION_VARIANTS, Beside
 from epifoundation.evaluation.inputs import LABELS_OF_TEST_CELLS, split_of
 from epifoundation.evaluation.integration import INTEGRATION_METRICS, integration_metrics
 from epifoundation.evaluation.integration_variants import VARIANT_METRICS
@@ -144,8 +146,13 @@ def score_expression(
     subject = _of_cells(subject, test, store, split)
     genes, remark = _protein_coding(vocabulary.genes)
     rows = np.flatnonzero(is_test)
-    target = expression_levels(store, n_bins, rows)[:, genes.index.to_numpy()]
-    thirds = list(terciles(open_peaks(store, rows)))
+    columns = genes.index.to_numpy()
+    target = expression_levels(store, n_bins, rows)[:, columns]
+    depth = open_peaks(store, rows)
+    thirds = list(terciles(depth))
+    cell_type = test["cell_type"].where(~test["cell_type"].isin(NO_TYPE))
+    normal = log_normalize(gene_counts(store, rows))[:, columns]
+    beside = Beside(pd.factorize(cell_type)[0], depth, normal, subject.seed)
     weights = _weights(subject, test["donor"])
     tables: list[pd.DataFrame] = []
     resampled: list[pd.DataFrame] = []
@@ -153,9 +160,12 @@ def score_expression(
         levels = read_expression(path, test["cell"], genes["gene_name"])
         one = _of_method(subject, method, EXPRESSION.get(method))
         if isinstance(levels, str):
-            scores = dict.fromkeys(EXPRESSION_METRICS, Score.undefined(levels))
+            names = (*EXPRESSION_METRICS, *EXPRESSION_VARIANTS)
+            scores = dict.fromkeys(names, Score.undefined(levels))
         else:
-            scores = expression_metrics(target, levels)
+            known = EXPRESSION.get(method)
+            predicts_log = known is not None and known.scale == "log"
+            scores = expression_metrics(target, levels, replace(beside, predicts_log=predicts_log))
             if not np.isnan(scores["mse"].value):
                 for third, places in thirds:
                     values = mse_and_pearson(target[places], levels[places])

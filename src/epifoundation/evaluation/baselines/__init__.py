@@ -3,8 +3,15 @@
 from epifoundation.evaluation.baselines import annotation, expression
 from epifoundation.evaluation.baselines.cells import Annotator, Embedder, Predictor
 from epifoundation.evaluation.baselines.liger import embed_liger
-from epifoundation.evaluation.baselines.linear import embed_harmony, embed_pca, embed_randomly
-from epifoundation.evaluation.baselines.scanvi import embed_scanvi
+from epifoundation.evaluation.baselines.linear import (
+    embed_harmony,
+    embed_lsi,
+    embed_pca,
+    embed_randomly,
+)
+from epifoundation.evaluation.baselines.multivi import predict_multivi
+from epifoundation.evaluation.baselines.peakvi import embed_peakvi
+from epifoundation.evaluation.baselines.scanvi import annotate_scanvi, embed_scanvi
 
 UNLABELLED = "all cells, unlabelled"
 
@@ -12,7 +19,9 @@ INTEGRATION = {
     "pca": Embedder(embed_pca, UNLABELLED, "none"),
     "harmony": Embedder(embed_harmony, UNLABELLED, "none"),
     "liger": Embedder(embed_liger, UNLABELLED, "none"),
-    "scanvi": Embedder(embed_scanvi, "all cells, labelled", "test"),
+    "scanvi": Embedder(embed_scanvi, "all cells, labelled", "test", apart=True),
+    "lsi": Embedder(embed_lsi, UNLABELLED, "none"),
+    "peakvi": Embedder(embed_peakvi, UNLABELLED, "none", apart=True),
     "random": Embedder(embed_randomly, "none", "none"),
 }
 ANNOTATION = {
@@ -22,13 +31,16 @@ ANNOTATION = {
     "lsi_neighbours": Annotator(annotation.lsi_neighbours, "fit", "train"),
     "binary_logistic": Annotator(annotation.binary_logistic, "fit", "train"),
     "binary_naive_bayes": Annotator(annotation.binary_naive_bayes, "fit", "train"),
+    "scanvi": Annotator(annotate_scanvi, UNLABELLED, "train", apart=True),
 }
 EXPRESSION = {
     "gene_activity": Predictor(expression.gene_activity_levels, "none", "none"),
-    "gene_activity_log": Predictor(expression.gene_activity_log, "none", "none"),
+    "gene_activity_log": Predictor(expression.gene_activity_log, "none", "none", scale="log"),
+    "gene_activity_affine": Predictor(expression.gene_activity_affine, "fit", "train"),
     "gene_mean": Predictor(expression.gene_mean, "fit", "train"),
     "depth_only": Predictor(expression.depth_linear, "fit", "train"),
     "lsi_ridge": Predictor(expression.lsi_ridge, "fit", "train"),
     "lsi_neighbours": Predictor(expression.lsi_neighbours, "fit", "train"),
     "binary_ridge": Predictor(expression.binary_ridge, "fit", "train"),
+    "multivi": Predictor(predict_multivi, UNLABELLED, "train", apart=True),
 }

@@ -56,7 +56,7 @@ def lsi_logistic(cells: AnnotationCells, seed: int) -> tuple[Floats, list[str]]:
 
 def binary_logistic(cells: AnnotationCells, seed: int) -> tuple[Floats, list[str]]:
     """Return class probabilities of a logistic regression on the open peaks."""
-    return _best(cells, _logistic([cells.accessible], BINARY_PENALTIES))
+    return _best(cells, _logistic([cells.accessible.astype(np.float32)], BINARY_PENALTIES))
 
 
 def binary_naive_bayes(cells: AnnotationCells, seed: int) -> tuple[Floats, list[str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +29,15 @@ class IntegrationCells:
 
 @dataclass(frozen=True)
 class AnnotationCells:
-    """Binary peaks of all cells (n_cells, n_peaks), their types, and each one's split."""
+    """Binary peaks of all cells (n_cells, n_peaks), their types, and each one's split.
+
+    `batch` is needed by methods that correct for it.
+    """
 
     accessible: sparse.csr_matrix
     cell_type: Names
     split: Names
+    batch: Names | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class ExpressionCells:
     """Binary peaks of all cells, and their expression.
 
     `levels` is (n_cells, n_genes), 0 … n_bins - 1. `activity` is gene activity as counts in the
-    same shape; where there is none, `no_activity` says why.
+    same shape; where there is none, `no_activity` says why. `counts` are those that the levels were
+    made of, and `batch` one name per cell; for methods that model them.
     """
 
     accessible: sparse.csr_matrix
@@ -49,6 +55,8 @@ class ExpressionCells:
     n_bins: int
     activity: sparse.csr_matrix | None = None
     no_activity: str = ""
+    counts: sparse.csr_matrix | None = None
+    batch: Names | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class Embedder:
     run: Callable[[IntegrationCells, int], Floats]
     fit_on: str
     labels_seen: str
+    apart: bool = False  # in a process of its own, which may run out of memory alone
 
 
 @dataclass(frozen=True)
@@ -67,12 +76,15 @@ class Annotator:
     run: Callable[[AnnotationCells, int], tuple[Floats, list[str]]]
     fit_on: str
     labels_seen: str
+    apart: bool = False  # in a process of its own, which may run out of memory alone
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """An expression method: levels (n_test, n_genes) of the test cells."""
+    """An expression method: levels (n_test, n_genes) of the test cells, or values on a `scale`."""
 
     run: Callable[[ExpressionCells, int], Floats]
     fit_on: str
     labels_seen: str
+    scale: Literal["levels", "log"] = "levels"  # log: log-normalised
+    apart: bool = False  # in a process of its own, which may run out of memory alone

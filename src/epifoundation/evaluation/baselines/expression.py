@@ -16,6 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from epifoundation.data.expression import bin_expression, log_normalize
 from epifoundation.errors import EvaluationError
+from epifoundation.evaluation.baselines.affine import fit_lines
 from epifoundation.evaluation.baselines.cells import ExpressionCells, Floats
 from epifoundation.evaluation.baselines.lsi import NEIGHBOURS, component_choices, log_depth, lsi
 
@@ -25,6 +26,7 @@ PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 KERNEL_PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 MAX_KERNEL_CELLS = 20_000
 GENES_AT_ONCE = 1024  # bounds memory
+CELLS_AT_ONCE = 2048
 
 Doubles = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.bool_]
@@ -36,19 +38,29 @@ def gene_activity_levels(cells: ExpressionCells, seed: int) -> Floats:
 
     Log-normalising (paper B.2.2) keeps the order of a cell's values, so it cannot change levels.
     """
-    levels = bin_expression(log_normalize(_test_activity(cells)), cells.n_bins)
+    levels = bin_expression(log_normalize(_activity(cells, "test")), cells.n_bins)
     return np.asarray(levels.toarray(), dtype=np.float32)
 
 
 def gene_activity_log(cells: ExpressionCells, seed: int) -> Floats:
     """Return log-normalised gene activity as it is (paper B.2.2): another scale than levels."""
-    return np.asarray(log_normalize(_test_activity(cells)).toarray(), dtype=np.float32)
+    return np.asarray(log_normalize(_activity(cells, "test")).toarray(), dtype=np.float32)
 
 
-def _test_activity(cells: ExpressionCells) -> sparse.csr_matrix:
+def gene_activity_affine(cells: ExpressionCells, seed: int) -> Floats:
+    """Return log-normalised gene activity on the target's scale, by a line fitted per gene."""
+    activity, levels = _activity(cells, "train"), cells.levels[cells.split == "train"]
+    parts = [slice(row, row + CELLS_AT_ONCE) for row in range(0, levels.shape[0], CELLS_AT_ONCE)]
+    lines = fit_lines(
+        (log_normalize(activity[part]).toarray(), levels[part].toarray()) for part in parts
+    )
+    return lines(log_normalize(_activity(cells, "test")).toarray())
+
+
+def _activity(cells: ExpressionCells, part: str) -> sparse.csr_matrix:
     if cells.activity is None:
         raise EvaluationError(cells.no_activity)
-    return cells.activity[cells.split == "test"]
+    return cells.activity[cells.split == part]
 
 
 def gene_mean(cells: ExpressionCells, seed: int) -> Floats:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from epifoundation.errors import EvaluationError
+from epifoundation.errors import MethodError
 from epifoundation.evaluation.baselines.cells import Floats, IntegrationCells
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ def embed_liger(cells: IntegrationCells, seed: int) -> Floats:
     python = shutil.which(cells.liger_python)
     if python is None:
         message = f"environment missing: no {cells.liger_python}; `make setup` builds it"
-        raise EvaluationError(message)
+        raise MethodError(message)
     with tempfile.TemporaryDirectory(prefix="liger-") as folder:
         request, result = Path(folder, "request.npz"), Path(folder, "embedding.npy")
         matrix = cells.accessible.tocsr()
@@ -41,8 +41,11 @@ def embed_liger(cells: IntegrationCells, seed: int) -> Floats:
             check=False,
         )
         logger.info("%s", done.stderr.strip())
+        if done.returncode < 0:
+            message = f"pyliger was ended by signal {-done.returncode}, most likely for memory"
+            raise MethodError(message)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             message = f"pyliger failed: {reason}"
-            raise EvaluationError(message)
+            raise MethodError(message)
         return np.asarray(np.load(result), dtype=np.float32)

@@ -1,7 +1,8 @@
-"""PCA, Harmony on it, and a random embedding."""
+"""PCA, Harmony on it, LSI, and a random embedding."""
 
 import numpy as np
 
+from epifoundation.data.latent import lsi, tf_idf
 from epifoundation.evaluation.baselines.cells import Floats, IntegrationCells
 
 N_COMPONENTS = 50  # scanpy's default, which scib.integration.harmony uses
@@ -35,6 +36,13 @@ def embed_harmony(cells: IntegrationCells, seed: int) -> Floats:
         verbose=False,
     )
     return np.asarray(corrected, dtype=np.float32)
+
+
+def embed_lsi(cells: IntegrationCells, seed: int) -> Floats:
+    """Return LSI components 2 to 50 of binary peaks (Signac's; the first follows depth)."""
+    weighted = tf_idf(cells.accessible)
+    components, _ = lsi(weighted, min(N_COMPONENTS, min(weighted.shape) - 1), seed=seed)
+    return np.asarray(components[:, 1:], dtype=np.float32)
 
 
 def embed_randomly(cells: IntegrationCells, seed: int) -> Floats:
