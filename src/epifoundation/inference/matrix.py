@@ -18,7 +18,7 @@ from epifoundation.hub import FoundationModel
 from epifoundation.inference.chunks import PeakMatrix
 from epifoundation.inference.peaks import Tokens, tokens_of_columns
 from epifoundation.inference.precision import choose_device, inference_precision
-from epifoundation.training.dataset import pack_cells
+from epifoundation.training.dataset import pack_cells, within_budget
 
 logger = logging.getLogger(__name__)
 
@@ -205,14 +205,6 @@ def _generator(seed: int, barcode: str) -> np.random.Generator:
 
 def _packs(views: list[View], batch_tokens: int) -> Iterator[list[View]]:
     """Yield cells of like length, as many as fit into `batch_tokens` and at least one."""
-    pack: list[View] = []
-    n_tokens = 0
-    for view in sorted(views, key=lambda view: len(view.tokens)):
-        length = len(view.tokens) + 1  # its [CLS]
-        if pack and n_tokens + length > batch_tokens:
-            yield pack
-            pack, n_tokens = [], 0
-        pack.append(view)
-        n_tokens += length
-    if pack:
-        yield pack
+    ordered = sorted(views, key=lambda view: len(view.tokens))
+    lengths = [len(view.tokens) + 1 for view in ordered]  # with their [CLS]
+    yield from (ordered[part] for part in within_budget(lengths, batch_tokens))

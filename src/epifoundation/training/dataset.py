@@ -1,6 +1,6 @@
 """From the token store to packed minibatches; every draw is fixed by (seed, epoch, cell)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -117,7 +117,7 @@ class CellDataset:
         """Return the rows of each minibatch, shortest cells first."""
         order = np.argsort(self.lengths, kind="stable")
         budget = tokens_per_minibatch or self.token_budget(cells_per_minibatch)
-        return [self.rows[order[part]] for part in _within_budget(self.lengths[order], budget)]
+        return [self.rows[order[part]] for part in within_budget(self.lengths[order], budget)]
 
     def read(self, rows: Rows, epoch: int = WITHOUT_EPOCH) -> Minibatch:
         """Return the minibatch of the given rows of the store."""
@@ -232,11 +232,12 @@ def cut_minibatches(
     minibatches: list[NDArray[np.int64]] = []
     for pool in np.array_split(order, n_pools):
         by_length = pool[np.argsort(lengths[pool], kind="stable")]
-        minibatches += [by_length[part] for part in _within_budget(lengths[by_length], budget)]
+        minibatches += [by_length[part] for part in within_budget(lengths[by_length], budget)]
     return [minibatches[i] for i in generator.permutation(len(minibatches))]
 
 
-def _within_budget(lengths: NDArray[np.int64], budget: int) -> Iterator[slice]:
+def within_budget(lengths: Sequence[int] | NDArray[np.int64], budget: int) -> Iterator[slice]:
+    """Yield runs of cells of at most `budget` tokens, and of one cell at least."""
     start, tokens = 0, 0
     for position, length in enumerate(lengths):
         if position > start and tokens + length > budget:
