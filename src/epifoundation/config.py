@@ -239,6 +239,11 @@ class ModelConfig(Section):
         description="Whether the [CLS] token carries the logarithm of a cell's number of peaks."
     )
 
+    @property
+    def largest_rank(self) -> int:
+        """Rank that every matrix of the blocks can have."""
+        return min(self.d_model, self.d_feedforward)
+
     @model_validator(mode="after")
     def _heads(self) -> Self:
         if self.d_model % self.n_heads:
@@ -421,6 +426,18 @@ class Config(Section):
     finetune_expression: FinetuneConfig
     training: ExecutionConfig
     benchmark: BenchmarkConfig
+
+    @model_validator(mode="after")
+    def _ranks(self) -> Self:
+        for stage in ("finetune_cell_type", "finetune_expression"):
+            config: FinetuneConfig = getattr(self, stage)
+            if config.trainable == "lora" and config.lora_rank > self.model.largest_rank:
+                message = (
+                    f"{stage}.lora_rank is {config.lora_rank}, but matrices of the blocks have a"
+                    f" rank of {self.model.largest_rank} at most (model.d_model, d_feedforward)"
+                )
+                raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _one_start(self) -> Self:

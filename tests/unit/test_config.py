@@ -128,6 +128,15 @@ def test_given_files_that_are_missing_are_named_by_their_keys(shipped, tmp_path)
     check_given_files(load_config(shipped), tmp_path)
 
 
+@pytest.mark.parametrize("stage", ["finetune_cell_type", "finetune_expression"])
+def test_a_rank_is_one_that_the_matrices_of_the_model_can_have(shipped, stage):
+    shipped[stage] |= {"lora_rank": 513}
+    load_config(shipped)
+    shipped[stage] |= {"trainable": "lora"}
+    with pytest.raises(ConfigError, match=rf"{stage}\.lora_rank is 513, .* rank of 512 at most"):
+        load_config(shipped)
+
+
 def test_a_start_is_a_model_directory_and_for_the_full_model_alone(shipped, tmp_path):
     shipped["pretrain"] |= {"start_from": "authors"}
     with pytest.raises(ConfigError) as error:

@@ -51,11 +51,10 @@ def check_cells(run: Run) -> None:
 
 def check_rank(model: ModelConfig, config: FinetuneConfig, stage: str) -> None:
     """Refuse low-rank changes of a rank that the matrices of the blocks do not have."""
-    largest = min(model.d_model, model.d_feedforward)
-    if config.trainable == "lora" and config.lora_rank > largest:
+    if config.trainable == "lora" and config.lora_rank > model.largest_rank:
         message = (
             f"{stage}.lora_rank is {config.lora_rank}, but matrices of this model have a rank of"
-            f" {largest} at most. Lower it (8 is usual), or set {stage}.trainable: frozen_tables."
+            f" {model.largest_rank} at most. Lower it (8 is usual), or set {stage}.trainable: frozen_tables."
         )
         raise ModelError(message)
 
