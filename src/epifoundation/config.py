@@ -358,9 +358,9 @@ class BenchmarkConfig(Section):
     pretrained_embedding: bool = Field(
         description="Score the embedding before fine-tuning too; `label_free` has no other."
     )
-    integration: list[
-        Literal["pca", "harmony", "liger", "scanvi", "random", "lsi", "peakvi"]
-    ] = Field(description="Embedding baselines of Table 1.")
+    integration: list[Literal["pca", "harmony", "liger", "scanvi", "random", "lsi", "peakvi"]] = (
+        Field(description="Embedding baselines of Table 1.")
+    )
     annotation: list[
         Literal[
             "majority",

@@ -54,7 +54,8 @@ def check_rank(model: ModelConfig, config: FinetuneConfig, stage: str) -> None:
     if config.trainable == "lora" and config.lora_rank > model.largest_rank:
         message = (
             f"{stage}.lora_rank is {config.lora_rank}, but matrices of this model have a rank of"
-            f" {model.largest_rank} at most. Lower it (8 is usual), or set {stage}.trainable: frozen_tables."
+            f" {model.largest_rank} at most. Lower it (8 is usual), or set {stage}.trainable:"
+            " frozen_tables."
         )
         raise ModelError(message)
 
