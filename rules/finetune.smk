@@ -114,6 +114,7 @@ rule predict_cell_type:
         mem_mb=32000,
         runtime=120,
     params:
+        crops=cfg.benchmark.crops,
         code=code_of(*PREDICT_CODE),
     script:
         "../workflow_scripts/predict_cell_type.py"
@@ -156,6 +157,7 @@ rule embed_ablation:
         mem_mb=32000,
         runtime=120,
     params:
+        crops=cfg.benchmark.crops,
         code=code_of(*PREDICT_CODE),
     script:
         "../workflow_scripts/embed_ablation.py"
@@ -182,6 +184,7 @@ rule embed_pretrained:
         runtime=120,
     params:
         test_cells_allowed=may_test_pretrained_cells,
+        crops=cfg.benchmark.crops,
         code=code_of(*PREDICT_CODE),
     script:
         "../workflow_scripts/embed_pretrained.py"
@@ -207,6 +210,7 @@ rule predict_expression:
         mem_mb=32000,
         runtime=120,
     params:
+        crops=cfg.benchmark.crops,
         code=code_of(*PREDICT_CODE),
     script:
         "../workflow_scripts/predict_expression.py"

@@ -14,6 +14,7 @@ snakemake: Snakemake
 if __name__ == "__main__":
     with job(log=snakemake.log[0]), use_threads(snakemake.threads):
         model = from_pretrained(snakemake.input.model)
-        embeddings = embed_all(model, TokenStore.open(snakemake.input.store))
+        store = TokenStore.open(snakemake.input.store)
+        embeddings = embed_all(model, store, crops=snakemake.params.crops)
         with whole(snakemake.output.integration) as partial:
             embeddings.to_parquet(partial, index=False)

@@ -20,6 +20,7 @@ if __name__ == "__main__":
             pretrained=snakemake.input.model,
             test_cells_allowed=snakemake.params.test_cells_allowed,
         )
-        embeddings = embed_all(from_pretrained(snakemake.input.model), store)
+        model = from_pretrained(snakemake.input.model)
+        embeddings = embed_all(model, store, crops=snakemake.params.crops)
         with whole(snakemake.output.integration) as partial:
             embeddings.to_parquet(partial, index=False)

@@ -19,9 +19,9 @@ if __name__ == "__main__":
         model = from_pretrained(snakemake.input.model)
         store = TokenStore.open(snakemake.input.store)
         split = read_split(snakemake.input.split, store, snakemake.wildcards.protocol)
-        test = rows_of(store, split, "test")
-        predictions = predict_cell_types(model, store, test)
-        embeddings = embed_all(model, store)
+        test, crops = rows_of(store, split, "test"), snakemake.params.crops
+        predictions = predict_cell_types(model, store, test, crops=crops)
+        embeddings = embed_all(model, store, crops=crops)
         CELL_TYPE_PREDICTIONS.write(predictions, snakemake.output.annotation)
         with whole(snakemake.output.integration) as partial:
             embeddings.to_parquet(partial, index=False)

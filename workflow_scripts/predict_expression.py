@@ -18,7 +18,7 @@ if __name__ == "__main__":
         model = from_pretrained(snakemake.input.model)
         store = TokenStore.open(snakemake.input.store)
         split = read_split(snakemake.input.split, store, snakemake.wildcards.protocol)
-        test = rows_of(store, split, "test")
-        levels = expression_table(model, store, test)
+        test, crops = rows_of(store, split, "test"), snakemake.params.crops
+        levels = expression_table(model, store, test, crops=crops)
         with whole(snakemake.output.expression) as partial:
             levels.write_h5ad(partial)

@@ -49,12 +49,13 @@ class ReferenceConfig(Section):
     """The genome; each of the files is a URL or a path, gzipped or not."""
 
     fasta: str | None = Field(
-        description="Genome sequence, or the 10x reference tarball; null where nothing is aligned."
+        description="Genome sequence, or the 10x reference, as tarball or unpacked folder; null where"
+        " nothing is aligned."
     )
     annotation: str | None = Field(
         description="GTF; null when `fasta` is a 10x tarball, or for no TSS enrichment."
     )
-    md5: str | None = Field(description="MD5 of `fasta`, checked when given.")
+    md5: str | None = Field(description="MD5 of `fasta`, checked when given; not of a folder.")
     blacklist: str = Field(description="BED of regions in which no peak is kept.")
     standard_chromosomes: list[str] = Field(
         min_length=1, description="Chromosomes on which peaks are kept, in this order."
@@ -397,6 +398,9 @@ class BenchmarkConfig(Section):
         description="Genes of the figure of expression; none: those that vary most."
     )
     n_bins: int = Field(ge=3, le=256, description="Expression levels, zero included.")
+    crops: int = Field(
+        ge=1, description="Draws averaged of a cell with more peaks than the model reads."
+    )
     liger_python: str = Field(description="Python of the environment that has pyliger.")
     printed_comparable: bool = Field(
         description="Data, split and labels are the paper's, so that a number can be reproduced."
@@ -441,10 +445,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _one_start(self) -> Self:
-        if self.pretrain.start_from and self.benchmark.ablation_datasets:
+        tested = self.benchmark
+        others = [name for name in tested.ablations if name != "no_pretrain"]
+        if self.pretrain.start_from and tested.ablation_datasets and others:
             message = (
-                "pretrain.start_from gives weights for the full model, and none for its ablations"
-                " (benchmark.ablation_datasets). Set benchmark.ablation_datasets: [], or"
+                "pretrain.start_from gives weights for the full model, and none for others of"
+                f" benchmark.ablations ({', '.join(others)}). Take those out, or set"
                 " pretrain.start_from: null"
             )
             raise ValueError(message)

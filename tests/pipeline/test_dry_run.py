@@ -157,7 +157,7 @@ def test_pretraining_may_start_from_a_model(snakemake, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     run = snakemake(
         *("-n", "--forceall", "--configfile", "config/demo.yaml", "--config"),
-        *(f"pretrain={{start_from: {tmp_path}}}", "benchmark={ablation_datasets: []}"),
+        *(f"pretrain={{start_from: {tmp_path}}}", "benchmark={ablations: []}"),
         *("--", "results-demo/models/miniatlas/pretrain/full.seed0"),
     )
     assert run.code == 0, run.output[-3000:]

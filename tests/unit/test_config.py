@@ -142,8 +142,9 @@ def test_a_start_is_a_model_directory_and_for_the_full_model_alone(shipped, tmp_
     with pytest.raises(ConfigError) as error:
         load_config(shipped)
     assert "pretrain.start_from gives weights for the full model" in str(error.value)
+    assert "(no_batch, no_chromosome, no_tissue)" in str(error.value)
     assert len(str(error.value)) < 400  # the settings of other sections are not told
-    shipped["benchmark"] |= {"ablation_datasets": []}
+    shipped["benchmark"] |= {"ablations": ["no_pretrain"]}
     with pytest.raises(ConfigError, match=r"pretrain\.start_from: authors is no model directory"):
         check_given_files(load_config(shipped), tmp_path)
     (tmp_path / "authors").mkdir()

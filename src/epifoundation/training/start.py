@@ -92,7 +92,7 @@ def _check_network(
         message = (
             f"{path} is no model of the variant {variant} (batch embedding: {design.use_batch},"
             f" chromosome embedding: {design.use_chromosome}). Pretrain the full model alone"
-            f" (benchmark.ablation_datasets: []). {hint}"
+            f" (benchmark.ablations: []). {hint}"
         )
         raise ModelError(message)
     differ = [
