@@ -368,7 +368,7 @@ COMPARISONS = Table(
         "atlas": "str",
         "dataset": "str",
         "protocol": "str",
-        "task": "str",  # annotation expression integration (integration over seeds alone)
+        "task": "str",  # as in METRICS; embeddings are compared over seeds alone
         "method": "str",  # the other one
         "metric": "str",
         "drawn": "str",  # over what: test cells, donors of test cells, or seeds (Nadeau-Bengio)

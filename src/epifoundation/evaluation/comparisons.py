@@ -17,7 +17,7 @@ from scipy import stats
 from epifoundation.contracts import COMPARISONS, RESAMPLED, SPLIT
 from epifoundation.evaluation.resampling import interval
 
-OURS = "epifoundation"
+OURS, ABLATION = "epifoundation", "ablation"
 IDENTITY = ["atlas", "dataset", "protocol", "task"]
 FEW_CELLS = 400  # below it the standard error of a share can be above .025
 FEW_FOR_EMBEDDINGS = 200
@@ -43,7 +43,7 @@ def compare_methods(
     """
     rows = [row for one, table in resampled for row in _within(one, table, metrics)]
     whole = metrics[~metrics["metric"].str.contains(":") & ~metrics["metric"].isin(NOT_COMPARED)]
-    for key, group in whole[whole["task"] != "ablation"].groupby([*IDENTITY, "metric"], sort=False):
+    for key, group in whole.groupby([*IDENTITY, "metric"], sort=False):
         named = dict(zip([*IDENTITY, "metric"], map(str, key), strict=True))
         rows += _over_seeds(named, group, sizes)
     if not rows:
@@ -75,8 +75,9 @@ def read_sizes(sets: Sequence[Set], paths: Sequence[str]) -> Sizes:
 def _within(one: Set, table: pd.DataFrame, metrics: pd.DataFrame) -> list[dict[str, object]]:
     """Compare on the same resamples of one split."""
     is_own = metrics["seed"] == int(one["seed"])
-    for name in IDENTITY:
+    for name in ("atlas", "dataset", "protocol"):
         is_own &= metrics[name] == one[name]
+    is_own &= metrics["task"].isin([one["task"], ABLATION])
     own = {(str(row["method"]), str(row["metric"])): row for _, row in metrics[is_own].iterrows()}
     rows = []
     for key, group in table.groupby(["drawn", "metric"], sort=False):
@@ -85,13 +86,12 @@ def _within(one: Set, table: pd.DataFrame, metrics: pd.DataFrame) -> list[dict[s
         if OURS not in values:
             continue
         for method in values.columns.drop(OURS):
-            if (method, metric) not in own:  # an ablation stands in a task of its own
-                continue
             ours, other = own[OURS, metric], own[method, metric]
             found = interval((values[OURS] - values[method]).to_numpy(float))
             rows.append(
                 {
                     **{name: one[name] for name in IDENTITY},
+                    "task": ABLATION if method.startswith(OURS + "_") else one["task"],
                     "method": method,
                     "metric": metric,
                     "drawn": drawn,
@@ -152,6 +152,13 @@ def corrected_half_width(differences: npt.NDArray[np.float64], test_share: float
 
 def few_cells(task: str, metric: str, n_cells: int) -> str:
     """Return in words what so few test cells cannot carry, or nothing."""
+    if task == ABLATION:
+        kinds = {
+            "annotation": ("accuracy", "macro", "micro", "roc"),
+            "expression": ("mse", "pearson", "spearman"),
+        }
+        of_metric = [kind for kind, starts in kinds.items() if metric.startswith(starts)]
+        task = of_metric[-1] if of_metric else "integration"
     if task == "integration" and n_cells < FEW_FOR_EMBEDDINGS:
         return f"{n_cells} test cells: at so few a random embedding scores like the methods"
     if task == "annotation" and n_cells < FEW_CELLS:
