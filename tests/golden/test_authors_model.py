@@ -124,6 +124,22 @@ def test_batch_norm_statistics_after_a_training_step(trained, recorded):
         np.testing.assert_allclose(norm.get_buffer(name).numpy(), expected, atol=1e-6, rtol=0)
 
 
+def test_batch_norm_statistics_of_genes_are_those_of_padded_tensors(model, trained, recorded):
+    """The authors' are not recorded; torch's own norm of what they lay out, padding included."""
+    before, after = model.network, trained[0].gene_batch_norm
+    norm = torch.nn.BatchNorm1d(model.design.config.d_model, eps=after.eps, momentum=0.1)
+    norm.load_state_dict(before.gene_batch_norm.state_dict())
+    ids, chromosomes = (torch.from_numpy(recorded[name]) for name in ("rna_ids", "rna_chrs"))
+    assert (ids == 0).any()
+    with torch.no_grad():
+        padded = before.gene_embedding(ids) + before.chromosome_embedding(chromosomes)
+        norm.train()(padded.flatten(0, 1))
+    for name in ("running_mean", "running_var"):
+        expected = norm.get_buffer(name).numpy()
+        assert not np.allclose(expected, before.gene_batch_norm.get_buffer(name), atol=1e-3)
+        np.testing.assert_allclose(after.get_buffer(name).numpy(), expected, atol=1e-6, rtol=0)
+
+
 def test_every_gradient_norm(trained):
     recorded = json.loads((GOLDEN / "train_grad_norms.json").read_text())
     network = trained[0]
