@@ -10,6 +10,8 @@ SOURCES = {
     part: place_of(getattr(cfg.reference, part), f"{R}/reference/source/{part}")
     for part in ("fasta", "annotation", "blacklist")
 }
+# A file that is fetched is checked as it comes; one that lies here, before it is read.
+LOCAL_MD5 = cfg.reference.md5 if SOURCES["fasta"] == cfg.reference.fasta else None
 
 
 rule fetch_reference:
@@ -60,6 +62,7 @@ rule build_reference:
         mem_mb=2000,
         runtime=120,
     params:
+        md5=LOCAL_MD5,
         chromosomes=[
             *cfg.reference.standard_chromosomes,
             cfg.reference.mitochondrial,
@@ -135,6 +138,7 @@ rule unpack_arc_reference:
         mem_mb=1000,
         runtime=120,
     params:
+        md5=LOCAL_MD5,
         code=code_of("acquire/genome.py"),
     script:
         "../workflow_scripts/unpack_arc_reference.py"

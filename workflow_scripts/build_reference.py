@@ -4,7 +4,7 @@ from pathlib import Path
 
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.acquire.genome import ReferenceSources, build_reference
+from epifoundation.acquire.genome import ReferenceSources, build_reference, check_md5
 from epifoundation.jobs import job
 
 snakemake: Snakemake
@@ -17,5 +17,6 @@ if __name__ == "__main__":
             annotation=Path(annotation) if annotation else None,
             blacklist=Path(snakemake.input.blacklist),
         )
+        check_md5(sources.fasta, snakemake.params.md5)
         directory = Path(snakemake.output.fasta).parent
         build_reference(sources, directory, snakemake.params.chromosomes)

@@ -13,6 +13,20 @@ ATTRIBUTE = {
     for name in ("gene_id", "gene_name", "gene_type", "gene_biotype")
 }
 
+# Length of chromosome 1, which no two builds have in common.
+BUILDS = {
+    248_956_422: "GRCh38 (hg38)",
+    249_250_621: "GRCh37 (hg19)",
+    248_387_328: "T2T-CHM13",
+    195_471_971: "GRCm38 (mm10, mouse)",
+    195_154_279: "GRCm39 (mm39, mouse)",
+}
+
+
+def build_of(sizes: dict[str, int]) -> str | None:
+    """Return the name of the genome build, None if chromosome 1 is of none that is known."""
+    return BUILDS.get(sizes.get("chr1", sizes.get("1", 0)))
+
 
 def normalise_gtf(raw: Path, target: Path, sizes: dict[str, int], *, shown: Path) -> None:
     """Write the GTF with gene_name and gene_type on every line, or say what it lacks.
@@ -23,6 +37,7 @@ def normalise_gtf(raw: Path, target: Path, sizes: dict[str, int], *, shown: Path
     unknown: dict[str, int] = {}
     lacking: dict[str, tuple[int, int]] = {}  # attribute: lines, number of the first
     features: dict[str, int] = {}
+    beyond: list[str] = []
     n_unnamed = 0
     with raw.open() as reader, target.open("w") as writer:
         for number, line in enumerate(reader, start=1):
@@ -35,6 +50,8 @@ def normalise_gtf(raw: Path, target: Path, sizes: dict[str, int], *, shown: Path
                 raise AcquireError(message)
             if fields[0] not in sizes:
                 unknown[fields[0]] = unknown.get(fields[0], 0) + 1
+            elif not fields[4].isdecimal() or int(fields[4]) > sizes[fields[0]]:
+                beyond.append(f"line {number}, {fields[0]}:{fields[3]}-{fields[4]}")
             features[fields[2]] = features.get(fields[2], 0) + 1
             fields[8], missing, unnamed = _complete(fields[8])
             n_unnamed += unnamed and fields[2] == "gene"
@@ -42,7 +59,7 @@ def normalise_gtf(raw: Path, target: Path, sizes: dict[str, int], *, shown: Path
                 count, first = lacking.get(name, (0, number))
                 lacking[name] = (count + 1, first)
             writer.write("\t".join(fields) + "\n")
-    _check_gtf(unknown, lacking, features, sizes, shown, n_unnamed)
+    _check_gtf(unknown, beyond, lacking, features, sizes, shown, n_unnamed)
     if n_unnamed:
         logger.info("%d of %d genes have no name and go by their id", n_unnamed, features["gene"])
 
@@ -67,6 +84,7 @@ def _complete(attributes: str) -> tuple[str, list[str], bool]:
 
 def _check_gtf(
     unknown: dict[str, int],
+    beyond: list[str],
     lacking: dict[str, tuple[int, int]],
     features: dict[str, int],
     sizes: dict[str, int],
@@ -86,6 +104,13 @@ def _check_gtf(
             f"{len(unknown)} chromosomes are not in the genome (first: {name}, {unknown[name]} of"
             f" {sum(features.values())} lines; the genome has {', '.join(list(sizes)[:3])} ...)"
         )
+    if beyond:
+        problems.append(
+            f"{len(beyond)} lines lie beyond the end of their chromosome (first: {beyond[0]})"
+        )
     if problems:
-        message = f"{shown} does not fit: {'; '.join(problems)}. Use the GTF of this very genome."
+        built = f" The sequence is {build}." if (build := build_of(sizes)) else ""
+        message = (
+            f"{shown} does not fit: {'; '.join(problems)}.{built} Use the GTF of this very genome."
+        )
         raise AcquireError(message)

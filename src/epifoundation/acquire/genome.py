@@ -17,9 +17,9 @@ from typing import IO, cast
 import pysam
 from pysam.utils import SamtoolsError
 
-from epifoundation.acquire.annotation import normalise_gtf
+from epifoundation.acquire.annotation import build_of, normalise_gtf
 from epifoundation.errors import AcquireError
-from epifoundation.files import whole
+from epifoundation.files import file_hash, whole
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,10 @@ GTF_MEMBER = re.compile(r"(^|/)genes/genes\.gtf(\.gz)?$")
 
 @dataclass(frozen=True)
 class ReferenceSources:
-    """Files a genome is made from, gzipped or not; `annotation` is None for a 10x tarball."""
+    """Files a genome is made from, gzipped or not.
+
+    `fasta` may be a 10x reference, as a tarball or an unpacked folder; `annotation` is None then.
+    """
 
     fasta: Path
     annotation: Path | None
@@ -68,20 +71,72 @@ def build_reference(
 
 def _take(sources: ReferenceSources, fasta: Path, gtf: Path) -> None:
     """Unpack sequence and annotation to the given paths."""
-    if is_tar(sources.fasta):
+    if sources.fasta.is_dir():
+        take_from_folder(sources.fasta, fasta, gtf)
+    elif is_tar(sources.fasta):
         take_from_tar(sources.fasta, fasta, gtf)
     else:
         with opened(sources.fasta) as reader, fasta.open("wb") as writer:
             shutil.copyfileobj(reader, writer, 1 << 20)
         if sources.annotation is None:
             message = (
-                f"reference.annotation is null, but {sources.fasta} is no 10x reference tarball."
-                " Name a GTF file."
+                f"reference.annotation is null, but {sources.fasta} is no 10x reference (tarball"
+                " or folder). Name a GTF file."
             )
             raise AcquireError(message)
     if sources.annotation is not None:
         with opened(sources.annotation) as reader, gtf.open("wb") as writer:
             shutil.copyfileobj(reader, writer, 1 << 20)
+
+
+def take_from_folder(folder: Path, fasta: Path, gtf: Path) -> None:
+    """Copy fasta/genome.fa and genes/genes.gtf(.gz) out of an unpacked 10x reference."""
+    check_arc_reference(folder, folder)
+    for target, source in ((fasta, folder / "fasta" / "genome.fa"), (gtf, _genes_of(folder))):
+        with opened(source) as reader, target.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, 1 << 20)
+
+
+def _genes_of(folder: Path) -> Path:
+    packed = folder / "genes" / "genes.gtf.gz"
+    return packed if packed.is_file() else folder / "genes" / "genes.gtf"
+
+
+def check_arc_reference(folder: Path, shown: Path) -> None:
+    """Raise AcquireError unless `folder` is a whole 10x reference whose parts are of one genome."""
+    parts = {
+        "fasta/genome.fa": folder / "fasta" / "genome.fa",
+        "genes/genes.gtf": _genes_of(folder),
+    }
+    lacking = [name for name, path in parts.items() if not path.is_file()]
+    if lacking:
+        message = (
+            f"{shown} has no {' and no '.join(lacking)}; is it a 10x reference (refdata-...), and"
+            " whole?"
+        )
+        raise AcquireError(message)
+    fai, star = folder / "fasta" / "genome.fa.fai", folder / "star" / "chrNameLength.txt"
+    sizes = {path: _sizes_in(path) for path in (fai, star) if path.is_file()}
+    if len(sizes) == 2 and sizes[fai] != sizes[star]:
+        apart = set(sizes[fai].items()) ^ set(sizes[star].items())
+        message = (
+            f"{shown}: fasta/ and star/ are of different genomes ({len(apart)} names or lengths"
+            f" differ, first: {' '.join(map(str, min(apart)))}). Fetch it again."
+        )
+        raise AcquireError(message)
+    if fai in sizes:
+        name, *row = fai.read_text().splitlines()[-1].split("\t")
+        length, offset, bases, width = map(int, row)
+        lines, rest = divmod(length - 1, bases)
+        needed = offset + lines * width + rest + 1
+        if parts["fasta/genome.fa"].stat().st_size < needed:
+            message = f"{shown}: fasta/genome.fa ends before {name} does. Fetch it again."
+            raise AcquireError(message)
+
+
+def _sizes_in(path: Path) -> dict[str, int]:
+    rows = [line.split("\t") for line in path.read_text().splitlines()]
+    return {row[0]: int(row[1]) for row in rows}
 
 
 def take_from_tar(tarball: Path, fasta: Path, gtf: Path) -> None:
@@ -107,25 +162,36 @@ def take_from_tar(tarball: Path, fasta: Path, gtf: Path) -> None:
     raise AcquireError(message)
 
 
-def unpack_arc_reference(tarball: Path | str, directory: Path | str) -> None:
-    """Unpack a 10x reference tarball, without its top folder; no member may leave `directory`."""
-    tarball = Path(tarball)
-    if not is_tar(tarball):
+def unpack_arc_reference(source: Path | str, directory: Path | str) -> None:
+    """Unpack a 10x reference, without its top folder; no member may leave `directory`.
+
+    Of a folder, unpacked already, `directory` gets links to the parts.
+    """
+    source = Path(source)
+    if source.is_dir():
+        check_arc_reference(source, source)
+        with whole(directory) as partial:
+            partial.mkdir()
+            for part in sorted(source.iterdir()):
+                (partial / part.name).symlink_to(part.resolve())
+        return
+    if not is_tar(source):
         message = (
-            f"{tarball} is no tarball, and engine cellranger-arc needs the 10x reference. Set"
-            " reference.fasta to refdata-cellranger-arc-*.tar.gz, or align.engine to open."
+            f"{source} is no tarball, and engine cellranger-arc needs the 10x reference. Set"
+            " reference.fasta to refdata-cellranger-arc-*.tar.gz or the folder it unpacks to, or"
+            " align.engine to open."
         )
         raise AcquireError(message)
     with whole(directory) as partial:
         partial.mkdir()
         try:
-            with tarfile.open(tarball, "r|*") as archive:
+            with tarfile.open(source, "r|*") as archive:
                 archive.extractall(partial, filter="data")
         except tarfile.FilterError as error:
-            message = f"{tarball} is not safe to unpack: {error}. Do not use it."
+            message = f"{source} is not safe to unpack: {error}. Do not use it."
             raise AcquireError(message) from error
         except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-            message = f"{tarball} cannot be unpacked ({error}). Fetch it again."
+            message = f"{source} cannot be unpacked ({error}). Fetch it again."
             raise AcquireError(message) from error
         top = list(partial.iterdir())
         if len(top) == 1 and top[0].is_dir() and top[0].name != "fasta":
@@ -133,9 +199,20 @@ def unpack_arc_reference(tarball: Path | str, directory: Path | str) -> None:
             for child in list(unwrapped.iterdir()):
                 child.rename(partial / child.name)
             unwrapped.rmdir()
-        if not (partial / "fasta" / "genome.fa").is_file():
-            message = f"{tarball} has no fasta/genome.fa; is it a 10x reference (refdata-...)?"
-            raise AcquireError(message)
+        check_arc_reference(partial, source)
+
+
+def check_md5(path: Path, md5: str | None) -> None:
+    """Raise AcquireError if a local file is not the one whose checksum the configuration names."""
+    if md5 is None or path.is_dir():
+        return
+    found = file_hash(path, "md5")
+    if found != md5:
+        message = (
+            f"{path} has MD5 {found}, reference.md5 is {md5}: another file, or damaged. Fetch it"
+            " again, or correct reference.md5 (null: not checked)."
+        )
+        raise AcquireError(message)
 
 
 def index_fasta(fasta: Path, source: Path) -> dict[str, int]:
@@ -182,9 +259,10 @@ def read_blacklist(path: Path, sizes: dict[str, int]) -> list[tuple[str, int, in
     for strange, what in ((unknown, "on unknown chromosomes"), (outside, "outside or empty")):
         if strange:
             chrom, start, end = strange[0]
+            built = f" The sequence is {build}." if (build := build_of(sizes)) else ""
             message = (
                 f"{path}: {len(strange)} of {len(regions)} regions are {what} (first:"
-                f" {chrom}:{start}-{end}). Use the blacklist of this very genome."
+                f" {chrom}:{start}-{end}).{built} Use the blacklist of this very genome."
             )
             raise AcquireError(message)
     order = {name: i for i, name in enumerate(sizes)}

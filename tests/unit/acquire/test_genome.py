@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from epifoundation.acquire.annotation import normalise_gtf
 from epifoundation.acquire.genome import (
     ReferenceSources,
     build_reference,
+    check_md5,
     is_tar,
     unpack_arc_reference,
 )
@@ -188,13 +190,14 @@ def test_damaged_or_lacking_sources_are_named(
     with pytest.raises(AcquireError, match=r"absent\.fa does not exist"):
         build_reference(lacking, tmp_path / "reference", CHROMOSOMES)
     alone = ReferenceSources(sources().fasta, None, good.blacklist)
-    with pytest.raises(AcquireError, match=r"annotation is null.*no 10x reference tarball"):
+    with pytest.raises(AcquireError, match=r"annotation is null.*no 10x reference \(tarball"):
         build_reference(alone, tmp_path / "reference", CHROMOSOMES)
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped-from-tarball"])
 def test_tarball_cannot_write_outside(tmp_path: Path, name: str) -> None:
-    packed = tarball(tmp_path / "bad.tar.gz", {name: b"x", "fasta/genome.fa": b">a\nA\n"}, top="")
+    members = {name: b"x", "fasta/genome.fa": b">a\nA\n", "genes/genes.gtf": b"x"}
+    packed = tarball(tmp_path / "bad.tar.gz", members, top="")
     target = tmp_path / "deep" / "arc"
     if name.startswith("/"):  # an absolute name loses its slash and stays inside
         unpack_arc_reference(packed, target)
@@ -205,6 +208,125 @@ def test_tarball_cannot_write_outside(tmp_path: Path, name: str) -> None:
         assert not target.exists()
     assert not Path("/tmp/escaped-from-tarball").exists()
     assert not (tmp_path / "escaped").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        (tarfile.SYMTYPE, "../../outside"),
+        (tarfile.SYMTYPE, "/etc"),
+        (tarfile.LNKTYPE, "../outside"),
+        (tarfile.LNKTYPE, "/etc/passwd"),
+        (tarfile.CHRTYPE, ""),
+        (tarfile.BLKTYPE, ""),
+        (tarfile.FIFOTYPE, ""),
+    ],
+)
+def test_tarball_cannot_link_outside_or_make_devices(
+    tmp_path: Path, kind: bytes, target: str
+) -> None:
+    (tmp_path / "outside").mkdir()
+    packed = tmp_path / "bad.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        member = tarfile.TarInfo("fasta")
+        member.type, member.linkname = kind, target
+        archive.addfile(member)
+        content = tarfile.TarInfo("fasta/genome.fa")
+        content.size = 5
+        archive.addfile(content, io.BytesIO(b">a\nA\n"))
+    with pytest.raises(AcquireError, match="bad.tar.gz is not safe to unpack.*Do not use it"):
+        unpack_arc_reference(packed, tmp_path / "deep" / "arc")
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path) -> Path:
+    """A 10x reference in a folder, as its tarball unpacks."""
+    folder = tmp_path / "refdata-x"
+    offset, rows = 0, []
+    for line in fasta_text().splitlines():
+        offset += len(line) + 1
+        if line.startswith(">"):
+            rows.append([line[1:].split()[0], SEQUENCE[line[1:].split()[0]], offset, 60, 61])
+    fai = "".join("\t".join(map(str, row)) + "\n" for row in rows)
+    texts = {
+        "fasta/genome.fa": fasta_text().encode(),
+        "fasta/genome.fa.fai": fai.encode(),
+        "genes/genes.gtf.gz": gzip.compress(gtf_text().encode()),
+        "star/chrNameLength.txt": "".join(f"{n}\t{s}\n" for n, s in SEQUENCE.items()).encode(),
+        "reference.json": b"{}",
+    }
+    for name, content in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_an_unpacked_reference_is_taken_as_it_lies(
+    sources: Callable[..., ReferenceSources], unpacked: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "reference"
+    build_reference(ReferenceSources(unpacked, None, sources().blacklist), out, CHROMOSOMES)
+    assert (out / "genome.fa").read_text() == fasta_text()
+    assert (out / "genes.gtf").read_text() == gtf_text()
+    unpack_arc_reference(unpacked, tmp_path / "arc")
+    assert (tmp_path / "arc/fasta/genome.fa").read_text() == fasta_text()
+    shutil.rmtree(tmp_path / "arc")  # links: what was given stays
+    assert (unpacked / "fasta/genome.fa").exists()
+    check_md5(unpacked, "0")
+
+
+def cut_short(folder: Path) -> None:
+    path = folder / "fasta" / "genome.fa"
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def other_star(folder: Path) -> None:
+    (folder / "star/chrNameLength.txt").write_text("chr1\t1200\nchr2\t901\nchrM\t300\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "genes/genes.gtf.gz").unlink(), "no genes/genes.gtf; is it a"),
+        (lambda folder: shutil.rmtree(folder / "fasta"), "no fasta/genome.fa; is it a 10x"),
+        (cut_short, "fasta/genome.fa ends before chrM does. Fetch it again"),
+        (other_star, r"fasta/ and star/ are of different genomes \(2 names or lengths differ, f"),
+    ],
+)
+def test_an_unpacked_reference_that_is_not_whole(
+    sources: Callable[..., ReferenceSources],
+    unpacked: Path,
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    message: str,
+) -> None:
+    damage(unpacked)
+    with pytest.raises(AcquireError, match=message):
+        unpack_arc_reference(unpacked, tmp_path / "arc")
+    assert not (tmp_path / "arc").exists()
+    with pytest.raises(AcquireError, match=message):
+        given = ReferenceSources(unpacked, None, sources().blacklist)
+        build_reference(given, tmp_path / "reference", CHROMOSOMES)
+
+
+def test_a_local_file_is_checked_against_its_md5(tmp_path: Path) -> None:
+    path = tmp_path / "refdata.tar.gz"
+    path.write_bytes(b"x")
+    check_md5(path, None)
+    check_md5(path, "9dd4e461268c8034f5c8564e155c67a6")
+    with pytest.raises(AcquireError, match="has MD5 9dd4e461.*reference.md5 is 2f12"):
+        check_md5(path, "2f12f6016197869e21e5559827002716")
+
+
+def test_an_annotation_of_another_build(tmp_path: Path) -> None:
+    raw = tmp_path / "genes.gtf"
+    raw.write_text(gtf_text().replace("\t700\t", "\t249200000\t"))
+    with pytest.raises(
+        AcquireError, match=r"3 lines lie beyond .* chr1:101-249200000\).*is GRCh38 \(hg38\)"
+    ):
+        normalise_gtf(raw, tmp_path / "made.gtf", {"chr1": 248_956_422}, shown=raw)
 
 
 def test_other_tarballs_are_refused(
