@@ -69,7 +69,9 @@ def wait_for_step(folder: Path, step: int) -> None:
 def test_stopped_then_killed_is_as_if_nothing_had_been(root, results, tmp_path):
     """SIGTERM to all at once, as SLURM sends it; Ctrl-C, as a terminal does; SIGKILL to the job."""
     overlay = tmp_path / "overlay.yaml"
-    overlay.write_text(yaml.safe_dump({"results_dir": str(results), **SETTINGS}))
+    profiles = {"profiles": str(results / "simulated" / "profiles.tsv")}  # not read here
+    settings = {"results_dir": str(results), "labels": profiles, **SETTINGS}
+    overlay.write_text(yaml.safe_dump(settings))
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "SLURM_CONF": os.devnull,
