@@ -65,8 +65,8 @@ def download(
         _remove(path)  # of an earlier manifest, or what FASTQ was made of
     if directory.exists():
         shutil.rmtree(directory)
-    done.unlink()
     incoming.rename(directory)
+    (directory / done.name).unlink()
     return table
 
 

@@ -117,7 +117,8 @@ def from_run(source: Path, folder: Path, threads: int) -> None:
             f"{source}: fasterq-dump made no FASTQ of it. See the log, and the run's SRA page."
         )
         raise AcquireError(message)
-    run_program(["bgzip", "--threads", str(threads), *map(str, plain)], COMPRESSION)
+    for path in plain:  # older bgzip takes one file a call
+        run_program(["bgzip", "--threads", str(threads), str(path)], COMPRESSION)
 
 
 def from_bam(source: Path, folder: Path, threads: int) -> None:

@@ -2,24 +2,16 @@
 
 import gzip
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
-from http.server import ThreadingHTTPServer
 
 import pytest
-from file_server import FileServer, handler_of
+from file_server import FileServer, serving
 
 
 @pytest.fixture
 def server() -> Iterator[FileServer]:
-    files = FileServer()
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler_of(files)) as http:
-        files.url = f"http://127.0.0.1:{http.server_port}"
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving() as files:
         yield files
-        http.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -1,8 +1,14 @@
 """A file server on this machine that can fail in the ways real ones do."""
 
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+PIECE = 1 << 15
 HTML = b"<!DOCTYPE html>\n<html><body>Service is being maintained</body></html>"
 
 
@@ -14,6 +20,8 @@ class FileServer:
     faults: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     etags: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)  # path, Range
+    served: Counter[str] = field(default_factory=Counter)  # bytes of bodies by path
+    seconds_a_piece: float = 0.0  # how long each 32 KB take
     url: str = ""
 
     def ranges(self, path: str) -> list[str]:
@@ -25,15 +33,30 @@ def handler_of(server: FileServer) -> type[BaseHTTPRequestHandler]:
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
-        def answer(self, status: int, body: bytes, *, sent: int | None = None, **more: str) -> None:
+        def answer(
+            self,
+            status: int,
+            body: bytes,
+            *,
+            sent: int | None = None,
+            announced: int = 0,
+            **more: str,
+        ) -> None:
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(announced or len(body)))
             if self.path in server.etags:
                 self.send_header("ETag", server.etags[self.path])
             for name, value in more.items():
                 self.send_header(name.replace("_", "-"), value)
             self.end_headers()
-            self.wfile.write(body[:sent])
+            try:
+                for start in range(0, len(body[:sent]), PIECE):
+                    piece = body[:sent][start : start + PIECE]
+                    self.wfile.write(piece)
+                    server.served[self.path] += len(piece)
+                    time.sleep(server.seconds_a_piece)
+            except ConnectionError:
+                pass  # whoever asked is gone
 
         def do_GET(self) -> None:  # noqa: N802 as http.server wants it
             asked = self.headers.get("Range", "")
@@ -51,6 +74,8 @@ def handler_of(server: FileServer) -> type[BaseHTTPRequestHandler]:
             body = server.files[self.path]
             if kind == "shortened":
                 return self.answer(200, body[:number])
+            if kind == "lie":  # more is announced than there is
+                return self.answer(200, body, announced=len(body) + number)
             if kind == "changed":
                 return self.answer(200, body[:-1] + bytes([body[-1] ^ 1]))
             start, status, more = 0, 200, {}
@@ -66,3 +91,16 @@ def handler_of(server: FileServer) -> type[BaseHTTPRequestHandler]:
             return self.answer(status, body, sent=sent, **more)
 
     return Handler
+
+
+@contextmanager
+def serving() -> Iterator[FileServer]:
+    """Yield a server that listens until the block ends."""
+    files = FileServer()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler_of(files)) as http:
+        files.url = f"http://127.0.0.1:{http.server_port}"
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield files
+        http.shutdown()
+        thread.join()
