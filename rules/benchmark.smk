@@ -266,7 +266,7 @@ rule score_tissue:
 rule collect_metrics:
     """Join the metrics of all data sets: the only source of the tables."""
     input:
-        all_metrics(),
+        all_metrics,
     output:
         metrics=f"{R}/metrics.tsv",
     log:

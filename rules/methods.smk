@@ -1,4 +1,5 @@
 # Which methods meet on which data sets, and the files they read: functions of benchmark.smk.
+from epifoundation.errors import ConfigError
 from snakemake.logging import logger
 
 EVALUATION = f"{R}/evaluation/{{atlas}}/{{dataset}}/{{protocol}}.seed{{seed}}"
@@ -143,8 +144,16 @@ def all_of(pattern, tasks=("integration", "annotation", "expression")):
     ]
 
 
-def all_metrics():
+def all_metrics(wildcards):
     """The metrics of every task, data set, protocol and seed."""
+    wanted = cfg.benchmark.integration_datasets
+    if wanted and not set(wanted) & set(sheet.all_datasets()):
+        message = (
+            f"{cfg.samples} has none of benchmark.integration_datasets ({', '.join(wanted)}), so"
+            f" that Table 1 would be empty. Name some of {', '.join(sheet.all_datasets())}, or []"
+            " for no such table."
+        )
+        raise ConfigError(message)
     tissue = [
         f"{R}/evaluation/{atlas}/ALLTissue/paper.seed{seed}/metrics/tissue.tsv"
         for atlas in sheet.atlases()

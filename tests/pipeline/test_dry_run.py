@@ -162,3 +162,29 @@ def test_pretraining_may_start_from_a_model(snakemake, tmp_path):
     )
     assert run.code == 0, run.output[-3000:]
     assert f"vocabulary, {tmp_path}" in run.output
+
+
+def test_the_full_grid_is_planned(snakemake):
+    overlays = ("config/demo.yaml", "config/demo_full.yaml")
+    run = snakemake("-n", "--quiet", "rules", "--forceall", "--configfile", *overlays)
+    assert run.code == 0, run.output[-3000:]
+    jobs, seeds, datasets, protocols = run.jobs(), 3, 5, 7
+    refused = 2  # of Liver, one sample: none can be held out, nor a donor
+    assert jobs["annotate_controls"] == seeds * (datasets * (protocols - 1) - refused)
+    assert jobs["predict_expression_baselines"] == seeds * (datasets * 3 - refused)
+    # Three variants, one without the liver, the untrained one; two that hold out of ALLTissue.
+    assert jobs["pretrain"] == seeds * (5 + 2)
+    assert jobs["embed_pretrained"] == seeds * (4 * 4 - refused)
+    assert jobs["compare_methods"] == jobs["collect_metrics"] == 1
+
+
+def test_data_sets_that_no_sample_is_of_are_named(snakemake):
+    demo = ("-n", "--quiet", "rules", "--configfile", "config/demo.yaml", "--config")
+    some, none = "{integration_datasets: [Kidny, BMMC]}", "{integration_datasets: [Kidny]}"
+    target = ("--", "results-demo/metrics.tsv")
+    run = snakemake(*demo, f"benchmark={some}", *target)
+    assert run.code == 0, run.output[-3000:]
+    assert "integration_datasets names Kidny, and config/demo_samples.tsv has no" in run.output
+    run = snakemake(*demo, f"benchmark={none}", *target)
+    assert run.code != 0
+    assert "has none of benchmark.integration_datasets (Kidny)" in run.output

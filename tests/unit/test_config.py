@@ -9,6 +9,7 @@ from epifoundation.errors import ConfigError
 OVERLAYS = (
     ("demo",),
     ("demo", "demo_fragments"),
+    ("demo", "demo_full"),
     ("demo", "demo_matrices"),
     ("demo", "demo_two_batches"),
     ("bmmc_real",),
