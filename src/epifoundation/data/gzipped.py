@@ -2,11 +2,14 @@
 
 import gzip
 import io
+import shutil
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import BinaryIO, TypeVar, cast
 
 from epifoundation.errors import DataError
@@ -25,6 +28,19 @@ def open_bytes(path: Path | str) -> BinaryIO:
     if _head(path)[:2] != b"\x1f\x8b":
         return path.open("rb")
     return cast(BinaryIO, gzip.open(path, "rb"))
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Yield a file that libraries can open by name: itself, or while needed a copy ungzipped."""
+    if _head(path)[:2] != b"\x1f\x8b":
+        yield path
+        return
+    with NamedTemporaryFile(suffix=Path(path.name.removesuffix(".gz")).suffix) as copy:
+        with gzip.open(path, "rb") as packed:
+            shutil.copyfileobj(packed, copy, READ_BYTES)
+        copy.flush()
+        yield Path(copy.name)
 
 
 def text_blocks(path: Path | str, block_bytes: int, *, threads: int = 1) -> Iterator[bytes]:

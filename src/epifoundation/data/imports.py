@@ -2,7 +2,9 @@
 
 import logging
 import re
+import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import anndata as ad
@@ -12,6 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from epifoundation.data.annotation import make_unique
+from epifoundation.data.gzipped import unpacked
 from epifoundation.data.normalised import integers_of
 from epifoundation.data.regions import regions_as_var
 from epifoundation.data.tenx import read_tenx_folder, read_tenx_h5
@@ -34,7 +37,8 @@ UNDERSCORED = re.compile(r"^(.+)_(\d+)_(\d+)$")
 def read_rna(path: Path | str, genes: pd.DataFrame | None) -> ad.AnnData:
     """Return cells × genes: X integer counts (CSR int32), obs_names raw barcodes.
 
-    `path` is a 10x .h5 or folder, an .h5ad, or an .h5mu with modality `rna`. `var` is indexed by
+    `path` is a 10x .h5, folder or matrix.mtx, an .h5ad, or an .h5mu with modality `rna`; it may be
+    gzipped, as GEO keeps it. `var` is indexed by
     unique gene name (R's make.unique) and has gene_id, chrom and gene_type: the file's own where it
     has them, else of the gene with the same id or name in `genes` (what `read_genes` returns), else
     empty and chromosome `unknown`. `obs` keeps cell_type and batch.
@@ -76,17 +80,6 @@ def peaks_of_file(var: pd.DataFrame, path: Path | str) -> pd.DataFrame:
         message = f"{path}: {len(repeated)} peaks are listed twice (first: {repeated[0]})"
         raise DataError(message)
     return peaks
-
-
-def check_feature_type(var: pd.DataFrame, features: tuple[str, ...], path: Path | str) -> None:
-    """Raise DataError if features of another modality are among those of a large file."""
-    if "feature_types" in var and not var["feature_types"].isin(features).all():
-        found = ", ".join(map(str, pd.unique(var["feature_types"])[:3]))
-        message = (
-            f"{path} has features of types {found}; a file as large as this must hold {features[0]}"
-            " alone. Write each modality to a file of its own."
-        )
-        raise DataError(message)
 
 
 def pair(rna: ad.AnnData, atac: ad.AnnData, *, where: str) -> tuple[ad.AnnData, ad.AnnData]:
@@ -216,28 +209,22 @@ def _load(path: Path | str, modality: str, features: tuple[str, ...]) -> ad.AnnD
         ".h5ad": ad.read_h5ad,
         ".h5mu": lambda p: _modality(p, modality),
     }
-    reader = read_tenx_folder if path.is_dir() else read.get(path.suffix)
+    is_text = path.is_dir() or path.name.endswith(("matrix.mtx", "matrix.mtx.gz"))
+    reader = read_tenx_folder if is_text else read.get(Path(path.name.removesuffix(".gz")).suffix)
     if reader is None:
         message = (
-            f"{path}: counts are read from .h5 (10x), .h5ad, .h5mu or a 10x folder, by the suffix."
-            " Convert it to one of these."
+            f"{path}: counts are read from .h5 (10x), .h5ad, .h5mu, matrix.mtx or a 10x folder, by"
+            " the suffix. Convert it to one of these."
         )
         raise DataError(message)
     try:
-        loaded = reader(path)
-    except (OSError, KeyError, EOFError, ValueError) as error:
+        with nullcontext(path) if is_text else unpacked(path) as file:
+            loaded = reader(file)
+    except (OSError, KeyError, EOFError, ValueError, zlib.error) as error:
         message = f"{path} cannot be read ({error}). Remake it, or check the download."
         raise DataError(message) from error
-    if "feature_types" in loaded.var:
-        wanted = loaded.var["feature_types"].isin(features).to_numpy()
-        if not wanted.any():
-            found = ", ".join(map(str, pd.unique(loaded.var["feature_types"])[:3]))
-            message = (
-                f"{path} has no feature of type {features[0]} (found {found}). Is it the file of"
-                " the other modality?"
-            )
-            raise DataError(message)
-        loaded = loaded if wanted.all() else loaded[:, wanted].copy()
+    wanted = of_modality(loaded.var, features, path)
+    loaded = loaded if wanted.all() else loaded[:, wanted].copy()
     if 0 in loaded.shape:
         message = (
             f"{path} holds {loaded.n_obs} cells × {loaded.n_vars} features: nothing to use. Check"
@@ -245,6 +232,21 @@ def _load(path: Path | str, modality: str, features: tuple[str, ...]) -> ad.AnnD
         )
         raise DataError(message)
     return loaded
+
+
+def of_modality(var: pd.DataFrame, features: tuple[str, ...], path: Path | str) -> np.ndarray:
+    """Return which features are of the given types; all, where the file tells no types."""
+    if "feature_types" not in var:
+        return np.ones(len(var), np.bool_)
+    wanted: np.ndarray = var["feature_types"].isin(features).to_numpy()
+    if not wanted.any():
+        found = ", ".join(map(str, pd.unique(var["feature_types"])[:3]))
+        message = (
+            f"{path} has no feature of type {features[0]} (found {found}). Is it the file of the"
+            " other modality?"
+        )
+        raise DataError(message)
+    return wanted
 
 
 def _modality(path: Path, modality: str) -> ad.AnnData:

@@ -22,14 +22,15 @@ from scipy import sparse
 from epifoundation.config import QcConfig
 from epifoundation.data.cells import cell_obs, cells_of_matrices
 from epifoundation.data.criteria import filter_cells, qc_alternatives
-from epifoundation.data.csr_files import RowAppender, check_room, csr_blocks
+from epifoundation.data.csr_files import RowAppender, check_room, csr_blocks, take_columns
+from epifoundation.data.gzipped import unpacked
 from epifoundation.data.imports import (
     GENE_FEATURES,
     PEAK_FEATURES,
-    check_feature_type,
     check_unique,
     genes_of_file,
     kept_obs,
+    of_modality,
     pair,
     peaks_of_file,
     read_atac,
@@ -67,10 +68,12 @@ def import_cells(
     more than `large` bytes are never held in memory.
     """
     paths = (Path(rna), Path(atac))
-    if all(path.suffix == ".h5ad" and path.is_file() for path in paths) and (
-        sum(path.stat().st_size for path in paths) > large
-    ):
-        return _stream(paths, Path(output), sample, qc, genes, mitochondrial)
+    if all(path.is_file() and path.name.endswith((".h5ad", ".h5ad.gz")) for path in paths):
+        with ExitStack() as stack:
+            files = {path: stack.enter_context(unpacked(path)) for path in dict.fromkeys(paths)}
+            if sum(file.stat().st_size for file in files.values()) > large:
+                opened = (files[paths[0]], files[paths[1]])
+                return _stream(opened, Path(output), sample, qc, genes, mitochondrial)
     cells, funnel, alternatives = cells_of_matrices(
         read_rna(rna, genes), read_atac(atac), sample, qc, mitochondrial=mitochondrial
     )
@@ -80,16 +83,23 @@ def import_cells(
 
 @dataclass(frozen=True)
 class CountsFile:
-    """An open .h5ad: what it says of cells and features, and where its counts are."""
+    """An open .h5ad: what it says of cells and features, and where its counts are.
+
+    `place` is the column of each stored feature, -1 if it is of another modality.
+    """
 
     path: Path
     obs: pd.DataFrame
     var: pd.DataFrame
     counts: h5py.Group
+    place: NDArray[np.int64]
 
     @classmethod
-    def open(cls, path: Path, stack: ExitStack) -> Self:
-        """Open until the end of `stack`; of layers/counts, X and raw/X the first with counts."""
+    def open(cls, path: Path, features: tuple[str, ...], stack: ExitStack) -> Self:
+        """Open until the end of `stack`; of layers/counts, X and raw/X the first with counts.
+
+        Of features with types those of `features` are taken.
+        """
         try:
             file = stack.enter_context(h5py.File(path))
             obs, var = kept_obs(read_elem(file["obs"])), read_elem(file["var"])
@@ -98,6 +108,8 @@ class CountsFile:
             reason = str(error).strip().partition("\n")[0]
             message = f"{path} cannot be read as h5ad ({reason}). Remake it, or fetch it again."
             raise DataError(message) from error
+        wanted = of_modality(var, features, path)
+        place = np.where(wanted, np.cumsum(wanted) - 1, -1)
         for group in places:
             kind = group.attrs.get("encoding-type", "array")
             if kind != "csr_matrix":
@@ -108,7 +120,7 @@ class CountsFile:
                 raise DataError(message)
             if not obs.empty and integers_of(next(csr_blocks(group))) is not None:
                 logger.info("%s: %d cells × %d, counts from %s", path, *group.attrs["shape"], group)
-                return cls(path, obs, var, group)
+                return cls(path, obs, var[wanted], group, place)
         message = (
             f'{path} holds no integer counts in layers["counts"], X or raw.X, nor log-normalised'
             " ones that counts could be recovered from. Give the raw counts."
@@ -140,9 +152,11 @@ class CountsFile:
             values[row] = (self.counts["data"][place], self.counts["indices"][place])
         data, indices = (np.concatenate([values[row][i] for row in rows]) for i in (0, 1))
         ends = np.concatenate([[0], np.cumsum(indptr[rows + 1] - indptr[rows])])
-        return sparse.csr_matrix((data, indices, ends), shape=(rows.size, len(self.var)))
+        return sparse.csr_matrix((data, indices, ends), shape=(rows.size, self.place.size))
 
     def _integers(self, block: sparse.csr_matrix) -> sparse.csr_matrix:
+        if (self.place < 0).any():
+            block = take_columns(block, self.place, len(self.var))
         counts = integers_of(block)
         if counts is None:
             message = (
@@ -162,9 +176,8 @@ def _stream(
     mitochondrial: str,
 ) -> Tables:
     with ExitStack() as stack:
-        rna, atac = (CountsFile.open(path, stack) for path in paths)
-        check_feature_type(rna.var, GENE_FEATURES, rna.path)
-        check_feature_type(atac.var, PEAK_FEATURES, atac.path)
+        rna = CountsFile.open(paths[0], GENE_FEATURES, stack)
+        atac = CountsFile.open(paths[1], PEAK_FEATURES, stack)
         var = genes_of_file(rna.var, genes, rna.path)
         peaks = peaks_of_file(atac.var, atac.path)
         obs, rows = _paired(rna, atac, sample)

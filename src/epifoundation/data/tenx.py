@@ -1,4 +1,4 @@
-"""Count matrices as 10x writes them: one HDF5 file, or a folder of three text files."""
+"""Count matrices as 10x writes them: one HDF5 file, or three text files."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from scipy import io, sparse
 from epifoundation.data.gzipped import open_bytes
 from epifoundation.errors import DataError
 
+HEADERS = ("x", "v1", "barcode", "barcodes", "gene", "genes", "feature", "features")
 FEATURE_COLUMNS = {"id": "gene_ids", "feature_type": "feature_types", "interval": "interval"}
 
 
@@ -38,19 +39,23 @@ def read_tenx_h5(path: Path | str) -> ad.AnnData:
 
 
 def read_tenx_folder(path: Path | str) -> ad.AnnData:
-    """Return cells × features of a folder: matrix.mtx, features.tsv or genes.tsv, barcodes.tsv.
+    """Return cells × features of matrix.mtx, features.tsv or genes.tsv, and barcodes.tsv.
 
-    Each may be gzipped. `var` has gene_ids and, where the file has it, feature_types.
+    `path` is the folder, or matrix.mtx itself; each file may be gzipped, and their names may begin
+    alike, as GEO's do (GSM1_matrix.mtx.gz). Lists of one column, as written from Seurat, hold names
+    only. `var` has gene_ids and, where the file has it, feature_types.
     """
-    folder = Path(path)
-    with open_bytes(_one_of(folder, "matrix.mtx")) as handle:
+    matrix_file = _matrix_file(Path(path))
+    prefix = matrix_file.name.partition("matrix.mtx")[0]
+    folder = matrix_file.parent
+    with open_bytes(matrix_file) as handle:
         matrix = sparse.csr_matrix(io.mmread(handle).T)
-    features = _rows(_one_of(folder, "features.tsv", "genes.tsv"))
-    barcodes = _rows(_one_of(folder, "barcodes.tsv"))[0]
+    features = _rows(_one_of(folder, prefix, "features.tsv", "genes.tsv"), matrix.shape[1])
+    barcodes = _rows(_one_of(folder, prefix, "barcodes.tsv"), matrix.shape[0])[0]
     if matrix.shape != (len(barcodes), len(features)):
         message = (
-            f"{folder}: matrix.mtx has {matrix.shape[1]} features × {matrix.shape[0]} barcodes, the"
-            f" lists beside it {len(features)} and {len(barcodes)}"
+            f"{folder}: {matrix_file.name} has {matrix.shape[1]} features × {matrix.shape[0]}"
+            f" barcodes, the lists beside it {len(features)} and {len(barcodes)}"
         )
         raise DataError(message)
     columns = {
@@ -61,6 +66,23 @@ def read_tenx_folder(path: Path | str) -> ad.AnnData:
     return _named(matrix, pd.DataFrame(index=pd.Index(barcodes.to_numpy(dtype=object))), var)
 
 
+def _matrix_file(path: Path) -> Path:
+    """Return matrix.mtx of a folder, under whatever name its series gives it."""
+    if path.is_file():
+        return path
+    found = sorted([*path.glob("*matrix.mtx"), *path.glob("*matrix.mtx.gz")])
+    if len(found) > 1 and len({each.name.removesuffix(".gz") for each in found}) > 1:
+        message = (
+            f"{path} holds {len(found)} matrices ({found[0].name}, {found[1].name}, ...). Name the"
+            " one that is the sample's."
+        )
+        raise DataError(message)
+    if not found:
+        message = f"{path} has no matrix.mtx(.gz); is it a 10x matrix folder?"
+        raise DataError(message)
+    return found[0]
+
+
 def _named(matrix: sparse.csr_matrix, obs: pd.DataFrame, var: pd.DataFrame) -> ad.AnnData:
     """Join; symbols repeat in 10x files, so names move to a column."""
     labelled = var.assign(feature_name=var.index.to_numpy())
@@ -68,15 +90,20 @@ def _named(matrix: sparse.csr_matrix, obs: pd.DataFrame, var: pd.DataFrame) -> a
     return ad.AnnData(X=matrix.astype(np.int32), obs=obs, var=labelled)
 
 
-def _one_of(folder: Path, *names: str) -> Path:
-    candidates = [folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
+def _one_of(folder: Path, prefix: str, *names: str) -> Path:
+    candidates = [folder / f"{prefix}{name}{suffix}" for name in names for suffix in ("", ".gz")]
     found = next((path for path in candidates if path.exists()), None)
     if found is None:
-        message = f"{folder} has no {' or '.join(names)}(.gz); is it a 10x matrix folder?"
+        wanted = " or ".join(prefix + name for name in names)
+        message = f"{folder} has no {wanted}(.gz); is it a 10x matrix folder?"
         raise DataError(message)
     return found
 
 
-def _rows(path: Path) -> pd.DataFrame:
+def _rows(path: Path, n_expected: int) -> pd.DataFrame:
+    """Return a list's columns; a first line that R wrote as the column's name is left out."""
     with open_bytes(path) as handle:
-        return pd.read_csv(handle, sep="\t", header=None, dtype=str, keep_default_na=False)
+        rows = pd.read_csv(handle, sep="\t", header=None, dtype=str, keep_default_na=False)
+    if len(rows) == n_expected + 1 and str(rows.iat[0, 0]).lower() in HEADERS:
+        rows = rows.iloc[1:].reset_index(drop=True)
+    return rows

@@ -13,6 +13,8 @@ from scipy import io, sparse
 
 from epifoundation.config import QcConfig
 from epifoundation.data.cells import cells_of_barcodes, cells_of_matrices
+from epifoundation.data.fragment_files import index_fragments
+from epifoundation.data.fragment_reader import read_fragments
 from epifoundation.data.imports import pair, peak_regions, read_atac, read_rna
 from epifoundation.errors import DataError
 from epifoundation.multiome import read_multiome, write_multiome
@@ -108,6 +110,45 @@ def test_a_10x_folder_reads_like_the_file(tmp_path):
     (folder / "barcodes.tsv").unlink()
     with pytest.raises(DataError, match="has no barcodes.tsv"):
         read_rna(folder, None)
+
+
+def test_text_files_as_geo_names_them_and_as_seurat_writes_them(tmp_path):
+    for sample in ("GSM1_kidney_", "GSM2_kidney_"):
+        with gzip.open(tmp_path / f"{sample}matrix.mtx.gz", "wb") as handle:
+            io.mmwrite(handle, sparse.coo_matrix(COUNTS.T))
+        (tmp_path / f"{sample}barcodes.tsv").write_text('"x"\n"AC-1"\n"GT-1"\n')
+        (tmp_path / f"{sample}features.tsv").write_text("x\nA\nB\nC\n")
+    rna = read_rna(tmp_path / "GSM2_kidney_matrix.mtx.gz", GENES)
+    assert rna.X.toarray().tolist() == COUNTS.tolist()
+    assert rna.obs_names.tolist() == ["AC-1", "GT-1"]
+    assert rna.var_names.tolist() == ["A", "B", "C"]
+    with pytest.raises(DataError, match=r"holds 2 matrices \(GSM1_kidney_matrix.mtx.gz, GSM2_k"):
+        read_rna(tmp_path, GENES)
+    (tmp_path / "GSM1_kidney_matrix.mtx.gz").unlink()
+    assert read_rna(tmp_path, GENES).shape == (2, 3)
+    with pytest.raises(DataError, match="has no matrix.mtx"):
+        read_rna(tmp_path.parent, GENES)
+
+
+def test_supplementary_files_of_a_geo_series(tenx_h5, tmp_path):
+    """GSE232222's: a matrix of 10x and fragments without an index, named by sample and library."""
+    folder = tmp_path / "suppl"
+    folder.mkdir()
+    counts = folder / "GSM7321074_090922Nx_filtered_feature_bc_matrix.h5"
+    packed = folder / "GSM7321075_091422Nx_filtered_feature_bc_matrix.h5.gz"
+    fragments = folder / "GSM7321074_090922Nx_atac_fragments.tsv.gz"
+    counts.write_bytes(tenx_h5.read_bytes())
+    packed.write_bytes(gzip.compress(tenx_h5.read_bytes()))
+    fragments.write_bytes(gzip.compress(b"# id=090922Nx\nchr2\t5\t90\tx\t1\nchr1\t7\t80\ty\t2\n"))
+    for path in (counts, packed):
+        assert read_rna(path, GENES).X.toarray().tolist() == COUNTS.tolist()
+    index_fragments(fragments, tmp_path / "atac_fragments.tsv.gz")
+    assert (tmp_path / "atac_fragments.tsv.gz.tbi").exists()
+    chunks = list(read_fragments(tmp_path / "atac_fragments.tsv.gz", ["x", "y"]))
+    assert sorted(np.concatenate([chunk.barcode for chunk in chunks])) == [0, 1]
+    packed.write_bytes(packed.read_bytes()[:60])
+    with pytest.raises(DataError, match="bc_matrix.h5.gz cannot be read.*check the download"):
+        read_rna(packed, GENES)
 
 
 def test_counts_come_from_the_layer_or_from_raw(tmp_path):
