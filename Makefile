@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs dag clean
+.PHONY: help setup demo test browser check format docs dag clean
 
 CORES ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
 PYTEST_OPTIONS ?=
@@ -33,6 +33,9 @@ demo: setup ## from simulated reads to tables, figures and the report, and what 
 
 test: setup check ## check, then every test
 	pytest $(PYTEST_OPTIONS)
+
+browser: ## Chromium, in which the tests open the report (by apt, as root); they skip it where it is missing
+	@scripts/browser.sh
 
 check: .venv/.ready ## style, types, direction of imports, lint of the workflow
 	ruff check .

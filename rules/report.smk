@@ -277,6 +277,8 @@ rule write_report:
     input:
         **{part: list(files.values()) for part, files in REPORT_FILES.items()},
         **({"recovery": f"{R}/recovery.tsv"} if cfg.simulate else {}),
+        metrics=rules.collect_metrics.output.metrics,
+        comparisons=rules.compare_methods.output.comparisons,
         tables=expand(f"{R}/tables/table{{number}}.html", number=range(1, 6)),
     output:
         report=f"{R}/report.html",
@@ -294,10 +296,13 @@ rule write_report:
         cfg=params_of(cfg),
         benchmarks=f"{R}/benchmarks",
         code=code_of(
+            *TABLE_CODE,
+            "reporting/captions.py",
             "reporting/data_sections.py",
-            "reporting/page.py",
+            "reporting/names.py",
             "reporting/report.py",
             "reporting/report_template.html",
+            "reporting/run_sections.py",
             "reporting/sections.py",
         ),
     script:

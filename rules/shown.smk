@@ -148,6 +148,11 @@ REPORT_FILES = {  # by what the report says of them: caption and path
         for atlas in sheet.atlases()
         for dataset in sheet.datasets(atlas)
     },
+    "labels": {
+        f"{row.atlas} {row.sample}": LABELS_OF.format(R=R, row=row)
+        for row in sheet.rows
+        if LABELS_OF
+    },
     # Labels of RNA clusters do not need WNN, which fails on few cells; then, and where labels are
     # given, the comparison is made by name only.
     **{

@@ -18,6 +18,8 @@ if __name__ == "__main__":
         files = ReportFiles(
             **named,
             tables=list(snakemake.input.tables),
+            metrics=snakemake.input.metrics,
+            comparisons=snakemake.input.comparisons,
             recovery=snakemake.input.get("recovery"),
             benchmarks=Path(snakemake.params.benchmarks),
         )

@@ -93,7 +93,7 @@ def test_the_page_of_files_is_up_to_date():
 
 def test_continuous_integration_runs_make_test():
     assert os.access(ROOT / ".ci/run", os.X_OK)
-    assert "make test" in (ROOT / ".ci/run").read_text()
+    assert "make browser test" in (ROOT / ".ci/run").read_text()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pandas as pd
 from epifoundation.contracts import (
     AGREEMENT,
     CONFUSION,
+    LABELS,
     PEAK_SUMMARY,
     QC_ALTERNATIVES,
     QC_FUNNEL,
@@ -76,15 +77,44 @@ def peaks_section(paths: Mapping[str, str]) -> Section:
     return section
 
 
-def labels_section(stores: Mapping[str, str]) -> Section:
-    """Return cells by type and batch of each data set."""
+def labels_section(stores: Mapping[str, str], labels: Mapping[str, str]) -> Section:
+    """Return cells by type and batch of each data set, and how sure the labels are."""
     section = Section("Cell types", notes=["Cells by type and batch of each data set."])
     for name, folder in stores.items():
         cells = pd.read_parquet(Path(folder, "cells.parquet"))
         counts = pd.crosstab(cells["cell_type"], cells["batch"]).reset_index()
         counts.columns = pd.Index(["cell type", *map(str, counts.columns[1:])])
         section.frames.append(frame_of(counts, f"{name}: {len(cells):,} cells"))
+    if not labels:
+        section.notes.append("The labels came with the files: they have no scores.")
+        return section
+    section.notes.append(
+        "Labels: correlation of the cells' cluster with the profile of its type, and how far ahead"
+        " of the runner-up it is. A small margin is a guess between two types."
+    )
+    section.frames.append(frame_of(label_scores(labels), "Labels by sample and type"))
     return section
+
+
+def label_scores(paths: Mapping[str, str]) -> pd.DataFrame:
+    """Return cells, clusters, score, margin and runner-up of each type of each sample."""
+    rows = []
+    for name, path in paths.items():
+        table = LABELS.read(path)
+        for cell_type, group in table.groupby("cell_type", sort=True):
+            runners_up = group["runner_up"].value_counts()
+            rows.append(
+                {
+                    "sample": name,
+                    "cell type": str(cell_type),
+                    "cells": len(group),
+                    "clusters": group["cluster"].nunique(),
+                    "score": group["score"].median(),
+                    "margin": group["margin"].median(),
+                    "runner-up": str(runners_up.index[0]) if len(runners_up) else "",
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def sources_section(agreements: Mapping[str, str], confusions: Mapping[str, str]) -> Section:

@@ -14,6 +14,7 @@ class Frame:
     title: str
     columns: list[str]
     rows: list[list[str]]
+    folded: bool = False  # shown at a click: long, and not what is read first
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ class Section:
         return self.title.lower().replace(" ", "-")
 
 
-def frame_of(table: pd.DataFrame, title: str) -> Frame:
+def frame_of(table: pd.DataFrame, title: str, *, folded: bool = False) -> Frame:
     """Return the table as texts: numbers rounded, thousands separated."""
     rows = [[_text(value) for value in row] for row in table.to_numpy(dtype=object)]
-    return Frame(title, [str(name).replace("_", " ") for name in table.columns], rows)
+    return Frame(title, [str(name).replace("_", " ") for name in table.columns], rows, folded)
 
 
 def _text(value: Any) -> str:

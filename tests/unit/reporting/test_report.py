@@ -1,89 +1,19 @@
 """The report: every part of a run on one page that needs nothing else."""
 
-import base64
-import json
 import re
+from dataclasses import replace
 
-import pandas as pd
-import pytest
-
-from epifoundation.contracts import PEAK_SUMMARY, QC_ALTERNATIVES
-from epifoundation.data.criteria import qc_alternatives
-from epifoundation.reporting.report import ReportFiles, write_report
-
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-FIELDS = ("sample", "atlas", "role", "dataset", "tissue", "batch", "donor", "entry", "caution")
-SAMPLE = {name: name.upper() for name in FIELDS}
+from epifoundation.contracts import METRICS
+from epifoundation.reporting.report import write_report
+from epifoundation.reporting.run_sections import missing_section, program_version, short_section
 
 
-def write_tsv(path, **columns):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(columns).to_csv(path, sep="\t", index=False)
-    return str(path)
-
-
-def peak_summary(path):
-    numbers = {name: [0] for name, dtype in PEAK_SUMMARY.dtypes.items() if dtype == "int64"}
-    numbers |= {"n_kept": [5678], "occupancy_in_peaks": [0.87], "occupancy_outside": [0.05]}
-    return write_tsv(path, call=["pooled"], **numbers)
-
-
-@pytest.fixture
-def files(tmp_path):
-    store = tmp_path / "store"
-    store.mkdir()
-    cells = pd.DataFrame({"cell_type": ["T", "T", "B"], "batch": ["b1", "b2", "b1"]})
-    cells.to_parquet(store / "cells.parquet")
-    model = tmp_path / "model"
-    model.mkdir()
-    lines = [json.dumps({"epoch": e, "loss": 1 / e, "validation_loss": 2 / e}) for e in (1, 2)]
-    (model / "history.jsonl").write_text("\n".join(lines) + "\n")
-    (tmp_path / "table1.html").write_text("<html><body><h3>Table 1</h3></body></html>")
-    (tmp_path / "figure1.png").write_bytes(PIXEL)
-    write_tsv(tmp_path / "benchmarks" / "count" / "a.tsv", s=[61.5], max_rss=["-"])
-    funnel = write_tsv(
-        tmp_path / "funnel.tsv",
-        criterion=["start", "min_rna_umis"],
-        n_barcodes=[1204, 812],
-        n_removed=[0, 392],
-        note=["", "not applied: no limit is set"],
-    )
-    alternatives = qc_alternatives(pd.DataFrame({"barcode": ["A", "B"]}), None)
-    alternatives.loc[0, "n_cells_used"] = 4321
-    QC_ALTERNATIVES.write(alternatives, tmp_path / "alternatives.tsv")
-    pair = {"dataset": ["Kidney"] * 2, "one": ["disco_wnn"] * 2, "other": ["disco_rna"] * 2}
-    write_tsv(
-        tmp_path / "agreement.tsv",
-        **{name: values[:1] for name, values in pair.items()},
-        **{"n_cells": [97], "n_types_one": [2], "n_types_other": [2]},
-        **{"ari": [0.8765], "nmi": [0.9], "agreement": [0.95]},
-    )
-    write_tsv(
-        tmp_path / "confusion.tsv",
-        **pair,
-        **{"type_one": ["podocyte"] * 2, "type_other": ["podocyte", "pericyte"]},
-        **{"n_cells": [90, 7], "share": [0.92, 0.08]},
-    )
-    return ReportFiles(
-        funnels={"mini one": funnel},
-        alternatives={"mini one": str(tmp_path / "alternatives.tsv")},
-        peaks={"mini": peak_summary(tmp_path / "peaks.tsv")},
-        stores={"mini Kidney": str(store)},
-        agreements={"mini": str(tmp_path / "agreement.tsv")},
-        confusions={"mini": str(tmp_path / "confusion.tsv")},
-        models={"mini pretraining": str(model)},
-        tables=[str(tmp_path / "table1.html")],
-        figures={"mini, figure 1": str(tmp_path / "figure1.png")},
-        recovery=write_tsv(tmp_path / "recovery.tsv", what=["cells <called>"], value=[0.99]),
-        benchmarks=tmp_path / "benchmarks",
-    )
-
-
-def test_everything_is_on_one_page(files, tmp_path):
+def test_everything_is_on_one_page(report_files, sample, tmp_path):
     write_report(
-        files, [SAMPLE], {"results_dir": "results", "model": {"d_model": 64}}, tmp_path / "r.html"
+        report_files,
+        [sample],
+        {"results_dir": "results", "model": {"d_model": 64}},
+        tmp_path / "r.html",
     )
     page = (tmp_path / "r.html").read_text()
     for text in ("TISSUE", "1,204", "812", "5,678", "3 cells", "Table 1", "61.5", "d_model: 64"):
@@ -93,12 +23,52 @@ def test_everything_is_on_one_page(files, tmp_path):
     assert "4,321" in page
     assert "0.8765" in page
     assert "pericyte" in page
-    assert page.count("data:image/png;base64,") == 2  # the figure and the training curves
+    assert "0.0123" in page  # margin of a label
+    assert "Figure 1. All cells of the atlas by tissue" in page
+    assert page.count("data:image/png;base64,") == 1
     assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
 
 
-def test_real_data_have_no_planted_truth(files, tmp_path):
-    from dataclasses import replace
-
-    write_report(replace(files, recovery=None), [SAMPLE], {"results_dir": "r"}, tmp_path / "r.html")
+def test_real_data_have_no_planted_truth(report_files, sample, tmp_path):
+    write_report(
+        replace(report_files, recovery=None), [sample], {"results_dir": "r"}, tmp_path / "r.html"
+    )
     assert "no truth is planted" in (tmp_path / "r.html").read_text()
+
+
+def rows_of(section, place=0):
+    return [
+        dict(zip(section.frames[place].columns, row, strict=True))
+        for row in section.frames[place].rows
+    ]
+
+
+def test_what_has_no_number_is_listed_with_its_reason(report_files):
+    metrics = METRICS.read(report_files.metrics)
+    (row,) = rows_of(missing_section(metrics))
+    assert (row["method"], row["metrics"], row["reason"]) == ("scANVI", "Macro F1", "out of memory")
+    complete = missing_section(metrics[metrics["value"].notna()])
+    assert complete.frames == []
+    assert "nothing was skipped, nothing failed" in complete.notes[0]
+
+
+def test_the_first_lines_say_who_is_ahead(report_files):
+    metrics = METRICS.read(report_files.metrics)
+    section = short_section(metrics)
+    assert "is ahead of every other method on 1 of 1 data sets" in section.notes[0]
+    assert "1 of them have no value" in section.notes[1]
+    (row,) = rows_of(section)
+    assert row["best other method"] == "LSI + logistic regression"
+    beaten = metrics.assign(value=metrics["value"].where(metrics["method"] != "majority", 0.9))
+    assert "ahead of every other method on 0 of 1" in short_section(beaten).notes[0]
+    assert short_section(metrics.iloc[:0]).notes == ["Nothing was scored."]
+
+
+def test_hashes_versions_and_comparisons_are_there(report_files, sample, tmp_path):
+    write_report(report_files, [sample], {"results_dir": "results"}, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    for text in ("split, mini Kidney paper seed 0", "abcdef", "vocabulary, mini Kidney"):
+        assert text in page
+    assert "Differences from EpiFoundation (1 rows)" in page
+    assert "scikit-learn" in page
+    assert program_version("no_such_program") == "not on this machine"
