@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -27,18 +27,18 @@ ARRAYS: dict[str, type[np.generic]] = {
     "peak_indptr": np.int64,
     "peak_tokens": np.int32,
     "gene_indptr": np.int64,
-    "gene_tokens": np.int32,
+    "gene_tokens": np.uint16,
     "gene_counts": np.uint16,
     "peak_chromosomes": np.int32,
     "gene_chromosomes": np.int32,
 }
 
 
+MOST_GENE_TOKENS = 2**16  # of uint16; a larger vocabulary's are int32, as older stores' all are
 META_FILE, CELLS_FILE = "meta.json", "cells.parquet"
 META_KEYS = ("vocabulary_hash", "n_cells", "n_peak_tokens", "n_gene_tokens")
 FILES = (*(f"{name}.npy" for name in ARRAYS), CELLS_FILE)  # of which META_FILE holds the digests
 PLACES = 256
-Token = TypeVar("Token", np.int32, np.uint16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class TokenStore:
     peak_indptr: NDArray[np.int64]
     peak_tokens: NDArray[np.int32]
     gene_indptr: NDArray[np.int64]
-    gene_tokens: NDArray[np.int32]
+    gene_tokens: NDArray[np.uint16] | NDArray[np.int32]
     gene_counts: NDArray[np.uint16]
     peak_chromosomes: NDArray[np.int32]
     gene_chromosomes: NDArray[np.int32]
@@ -129,7 +129,8 @@ class TokenStore:
         """Return the peak tokens, gene tokens and gene counts of cell `i`."""
         peaks = slice(self.peak_indptr[i], self.peak_indptr[i + 1])
         genes = slice(self.gene_indptr[i], self.gene_indptr[i + 1])
-        return self.peak_tokens[peaks], self.gene_tokens[genes], self.gene_counts[genes]
+        gene_tokens = self.gene_tokens[genes].astype(np.int32)
+        return self.peak_tokens[peaks], gene_tokens, self.gene_counts[genes]
 
     def rows_of(self, cells: pd.Series) -> NDArray[np.int64]:
         """Return the row of each named cell; an unknown one is an error."""
@@ -152,7 +153,7 @@ def gene_counts(store: TokenStore, rows: NDArray[np.int64] | None = None) -> spa
         starts, lengths = indptr[rows], store.n_cell_genes[rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)])
         entries = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
-    columns = store.gene_tokens[entries] - N_SPECIAL
+    columns = store.gene_tokens[entries].astype(np.int32) - N_SPECIAL
     shape = (len(indptr) - 1, store.n_genes)
     return sparse.csr_matrix((store.gene_counts[entries], columns, indptr), shape=shape)
 
@@ -192,6 +193,7 @@ def _check_store(store: TokenStore, meta: dict[str, Any], folder: Path) -> None:
         f"{name} is {getattr(store, name).dtype}, expected {np.dtype(dtype).name}"
         for name, dtype in ARRAYS.items()
         if getattr(store, name).dtype != dtype
+        and (name, getattr(store, name).dtype) != ("gene_tokens", np.int32)
     ]
     if store.n_cells != meta["n_cells"]:
         wrong.append(f"{store.n_cells} cells, expected {meta['n_cells']}")
@@ -217,12 +219,13 @@ def _check_store(store: TokenStore, meta: dict[str, Any], folder: Path) -> None:
         raise ContractError(message)
 
 
-def _here_and_there(values: NDArray[Token]) -> NDArray[Token]:
+def _here_and_there(values: NDArray[np.generic]) -> NDArray[np.int64]:
     """Return some values from the first to the last: a copy that stopped leaves holes of zeros.
 
     So few that opening stays quick however large the file is.
     """
-    return values[np.linspace(0, len(values) - 1, min(PLACES, len(values))).astype(np.int64)]
+    places = np.linspace(0, len(values) - 1, min(PLACES, len(values))).astype(np.int64)
+    return values[places].astype(np.int64)
 
 
 def _check_digests(folder: Path, digests: dict[str, str]) -> None:

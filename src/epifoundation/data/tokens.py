@@ -23,6 +23,7 @@ from epifoundation.data.store import (
     CELLS_FILE,
     FILES,
     META_FILE,
+    MOST_GENE_TOKENS,
 )
 from epifoundation.data.vocabulary import N_SPECIAL, Vocabulary
 from epifoundation.errors import ContractError, DataError
@@ -41,8 +42,10 @@ def write_store(
     rows = MultiomeRows.of(cells)
     with whole(directory) as partial:
         partial.mkdir()
-        n_peaks = _write_tokens(peak_rows(rows, vocabulary), partial, "peak")
-        n_genes = _write_tokens(gene_rows(rows, vocabulary), partial, "gene")
+        fits = vocabulary.n_genes + N_SPECIAL <= MOST_GENE_TOKENS
+        types = ARRAYS | ({} if fits else {"gene_tokens": np.int32})
+        n_peaks = _write_tokens(peak_rows(rows, vocabulary), partial, "peak", types)
+        n_genes = _write_tokens(gene_rows(rows, vocabulary), partial, "gene", types)
         _save(partial, "peak_chromosomes", vocabulary.peak_chromosomes())
         _save(partial, "gene_chromosomes", vocabulary.gene_chromosomes())
         CELLS.write(_cells_of(rows), partial / CELLS_FILE)
@@ -171,13 +174,18 @@ class ArrayAppender:
         self._file.close()
 
 
-def _write_tokens(blocks: Iterator[sparse.csr_matrix], folder: Path, kind: str) -> int:
+def _write_tokens(
+    blocks: Iterator[sparse.csr_matrix],
+    folder: Path,
+    kind: str,
+    types: dict[str, type[np.generic]],
+) -> int:
     """Write `<kind>_tokens` and `<kind>_indptr` (and gene_counts); return the number of tokens."""
     names = [f"{kind}_tokens", *(["gene_counts"] if kind == "gene" else [])]
     lengths: list[NDArray[np.int64]] = []
     with ExitStack() as files:
         writers = [
-            files.enter_context(ArrayAppender(folder / f"{name}.npy", ARRAYS[name]))
+            files.enter_context(ArrayAppender(folder / f"{name}.npy", types[name]))
             for name in names
         ]
         for block in with_progress(blocks, f"blocks of cells, {kind}s", logger=logger):

@@ -150,7 +150,7 @@ class CellDataset:
         self, row: int, max_genes: int, generator: np.random.Generator
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         start, end = self.store.gene_indptr[row : row + 2]
-        expressed = np.asarray(self.store.gene_tokens[start:end])
+        expressed = self.store.gene_tokens[start:end].astype(np.int32)
         if self.gene_values is None:
             values = np.ones(len(expressed), np.int64)
         else:

@@ -5,9 +5,10 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import sparse
 
-from epifoundation.data import csr_files
+from epifoundation.data import csr_files, tokens
 from epifoundation.data.multiome_rows import MultiomeRows
 from epifoundation.data.store import ARRAYS, TokenStore, expression_levels
 from epifoundation.data.tokens import write_store
@@ -15,6 +16,7 @@ from epifoundation.data.vocabulary import build_vocabulary
 from epifoundation.errors import ContractError, DataError
 from epifoundation.multiome import multiome, write_multiome
 from epifoundation.simulate import simulate_multiome
+from epifoundation.training.dataset import CellDataset
 
 RNA = [[0, 7, 2], [1, 0, 0]]
 ATAC = [[1, 0, 3, 0], [0, 0, 0, 2]]
@@ -167,6 +169,23 @@ def test_damaged_store_is_refused(tmp_path, damage, said):
     damage(tmp_path / "store")
     with pytest.raises(ContractError, match=said):
         TokenStore.open(tmp_path / "store")
+
+
+def test_gene_tokens_take_two_bytes_where_they_fit(tmp_path, monkeypatch):
+    vocabulary = build_vocabulary(dataset())
+    write_store(dataset(), vocabulary, tmp_path / "small")
+    monkeypatch.setattr(tokens, "MOST_GENE_TOKENS", 6)
+    write_store(dataset(), vocabulary, tmp_path / "large")
+    small, large = (TokenStore.open(tmp_path / name) for name in ("small", "large"))
+    assert (small.gene_tokens.dtype, large.gene_tokens.dtype) == (np.uint16, np.int32)
+    assert small.cell(0)[1].dtype == large.cell(0)[1].dtype == np.int32
+    assert small.gene_tokens.tolist() == large.gene_tokens.tolist()
+    assert (expression_levels(small, 3) != expression_levels(large, 3)).nnz == 0
+    batches = [
+        CellDataset(store, np.arange(2), 9, 0, 2).read(np.arange(2)) for store in (small, large)
+    ]
+    assert batches[0].genes.gene_ids.dtype == batches[1].genes.gene_ids.dtype == torch.int32
+    assert torch.equal(batches[0].genes.gene_ids, batches[1].genes.gene_ids)
 
 
 def test_a_hole_of_zeros_is_seen_on_opening(tmp_path):
