@@ -6,19 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from epifoundation.align.atac import corrected_pairs
 from epifoundation.align.barcodes import (
     LAYOUTS,
     Layout,
     Whitelist,
     check_gex_barcodes,
     correct,
+    count_exact,
     detect_layout,
     encode,
     match_share,
     packaged_whitelist,
     read_whitelists,
 )
-from epifoundation.align.fastq import read_blocks
+from epifoundation.align.fastq import Lane, read_blocks, read_in_step
+from epifoundation.align.sam import Tally
 from epifoundation.errors import AlignError
 
 FIRST = Layout(last=False, reverse=False)
@@ -32,6 +35,12 @@ def whitelist(tmp_path_factory: pytest.TempPathFactory) -> Whitelist:
     path = tmp_path_factory.mktemp("list") / "list.txt"
     path.write_bytes(b"\n".join(word.tobytes() for word in words))
     return Whitelist.read(path)
+
+
+@pytest.fixture(scope="module")
+def real_list() -> Whitelist:
+    """10x's list of scATAC v1, whose reads lie among the shared data."""
+    return Whitelist.read(packaged_whitelist("atac").with_name("10x_atac_whitelist.txt.gz"))
 
 
 def slow_correct(read: bytes, quality: list[int], words: dict[bytes, int], counts) -> int:
@@ -162,10 +171,47 @@ def test_packaged_lists_pair_by_line() -> None:
     assert lines.tolist() == [-1]
 
 
-def test_real_barcodes_match_10x_list(shared: Path) -> None:
+def test_real_barcodes_match_10x_list(shared: Path, real_list: Whitelist) -> None:
     reads = shared / "data/scatac_fastq/test-10X_R2.fastq.gz"
-    whitelist = Whitelist.read(packaged_whitelist("atac").with_name("10x_atac_whitelist.txt.gz"))
+    whitelist = real_list
     lines = [line for block in read_blocks(reads) for line in block[1::4]]
     assert len(lines) == 10_000
     assert match_share(lines, FIRST, whitelist) == pytest.approx(0.906, abs=0.001)
     assert detect_layout(reads, whitelist) == FIRST
+
+
+def test_real_barcodes_are_corrected(shared: Path, real_list: Whitelist) -> None:
+    folder = shared / "data/scatac_fastq"
+    files = {read: folder / f"test-10X_{read}.fastq.gz" for read in ("R1", "R2", "R3")}
+    whitelist = real_list
+    lane = Lane("L001", files)
+    layouts = [detect_layout(files["R2"], whitelist, (files["R1"], files["R3"]))]
+    counts, n_reads = count_exact([lane], layouts, whitelist)
+    assert n_reads == 10_000
+    assert counts.sum() == 9_065
+    tally = Tally(len(whitelist))
+    text = b"".join(corrected_pairs([lane], layouts, whitelist, counts, tally))
+    assert tally.n_read == 10_000
+    assert 9_600 < tally.raw.sum() < 9_800
+    lines = text.splitlines()
+    assert len(lines) == 8 * tally.raw.sum()
+    names = np.array([int(name[1:]) for name in lines[::4]])
+    assert np.array_equal(names[::2], names[1::2])
+    assert np.array_equal(np.bincount(names[::2], minlength=len(whitelist)), tally.raw)
+    # each is at one letter from what was read, those without error at none
+    reads = {bases: head for head, bases in zip(lines[::4], lines[1::4], strict=True)}
+    apart = []
+    for firsts, barcodes, _ in read_in_step(list(files.values())):
+        for first, barcode in zip(firsts[1::4], barcodes[1::4], strict=True):
+            if head := reads.get(first.strip()):
+                kept = whitelist.barcodes[int(head[1:])]
+                apart.append(sum(a != b for a, b in zip(kept, barcode.strip(), strict=True)))
+    assert np.mean(np.array(apart) <= 1) > 0.99  # a few first reads occur twice
+
+
+def test_swapped_real_reads_say_so(shared: Path, real_list: Whitelist) -> None:
+    reads = shared / "data/scatac_fastq/test-10X_R2.fastq.gz"
+    genomic = shared / "data/scatac_fastq/test-10X_R1.fastq.gz"
+    whitelist = real_list
+    with pytest.raises(AlignError, match=r"test-10X_R2.fastq.gz does hold barcodes \(91%\): the"):
+        detect_layout(genomic, whitelist, (reads,))
