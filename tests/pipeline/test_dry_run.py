@@ -60,6 +60,22 @@ def test_the_miniatlas_alone_needs_no_training(snakemake):
     assert not {"pretrain", "tables", "figures"} & run.jobs().keys()
 
 
+def test_the_authors_release_enters_by_eight_files(snakemake):
+    overlay = "config/miniatlas_released.yaml"
+    run = snakemake("-n", "--quiet", "rules", "--configfile", overlay, "--", "miniatlas")
+    assert run.code == 0, run.output[-3000:]
+    jobs = run.jobs()
+    assert (jobs["fetch_input"], jobs["import_matrices"], jobs["assemble"]) == (8, 4, 4)
+    assert not {"align_cellranger_arc", "call_peaks", "count", "label"} & jobs.keys()
+
+
+def test_an_unpacked_reference_is_not_fetched(snakemake, tmp_path):
+    run = snakemake("-n", "--quiet", "rules", "--config", f"reference={{fasta: {tmp_path}}}")
+    assert run.code == 0, run.output[-3000:]
+    assert run.jobs()["unpack_arc_reference"] == 1
+    assert run.jobs()["fetch_reference"] == 1  # the blacklist
+
+
 def test_the_configurations_own_files_are_found_from_another_folder(snakemake, root, tmp_path):
     profiles = "config/sample_terms.tsv"  # any table of the checkout: a plan reads none
     overlay = tmp_path / "profiles.yaml"

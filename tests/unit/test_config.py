@@ -14,6 +14,7 @@ OVERLAYS = (
     ("demo", "demo_two_batches"),
     ("bmmc_real",),
     ("pbmc_fragments_real",),
+    ("miniatlas_released",),
 )
 
 
