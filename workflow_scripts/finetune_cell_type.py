@@ -8,12 +8,13 @@ from epifoundation.data.store import TokenStore
 from epifoundation.hub import from_pretrained
 from epifoundation.jobs import job
 from epifoundation.training.finetune import finetune_cell_type
-from epifoundation.training.loop import resumable
+from epifoundation.training.loop import resumable, usable
 
 snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]), resumable(snakemake.params.folder, snakemake.threads) as folder:
+        machine = usable(ExecutionConfig(**snakemake.config["training"]))
         store = TokenStore.open(snakemake.input.store, every_byte=True)
         split = read_split(
             *(snakemake.input.split, store, snakemake.wildcards.protocol),
@@ -25,7 +26,7 @@ if __name__ == "__main__":
             store,
             split,
             FinetuneConfig(**snakemake.params.train),
-            ExecutionConfig(**snakemake.config["training"]),
+            machine,
             seed=int(snakemake.wildcards.seed),
             folder=folder,
         )

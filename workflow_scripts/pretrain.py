@@ -7,20 +7,21 @@ from epifoundation.contracts import SPLIT
 from epifoundation.data.store import TokenStore
 from epifoundation.data.vocabulary import Vocabulary
 from epifoundation.jobs import job
-from epifoundation.training.loop import resumable
+from epifoundation.training.loop import resumable, usable
 from epifoundation.training.pretraining_cells import pretrain_on
 
 snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]), resumable(snakemake.params.folder, snakemake.threads) as folder:
+        machine = usable(ExecutionConfig(**snakemake.config["training"]))
         pretrain_on(
             TokenStore.open(snakemake.input.store, every_byte=True),
             SPLIT.read(snakemake.input.split),
             Vocabulary.read(snakemake.input.vocabulary),
             ModelConfig(**snakemake.params.model),
             PretrainConfig(**snakemake.params.train),
-            ExecutionConfig(**snakemake.config["training"]),
+            machine,
             **snakemake.params.cells,
             seed=int(snakemake.wildcards.seed),
             folder=folder,

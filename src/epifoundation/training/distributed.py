@@ -118,12 +118,6 @@ def devices_of(execution: ExecutionConfig, n_devices: int) -> list[torch.device]
     return [torch.device("cuda", index) for index in range(n_devices)]
 
 
-def usable(execution: ExecutionConfig) -> ExecutionConfig:
-    """Return the settings, if a device of their kind is here: to be asked before all else."""
-    devices_of(execution, 1)
-    return execution
-
-
 def join(address: str, rank: int, size: int, device: torch.device) -> World:
     """Meet the other processes at `address`."""
     if device.type == "cuda":

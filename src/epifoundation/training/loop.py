@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from epifoundation.config import ExecutionConfig
 from epifoundation.files import progress_line, with_progress
 from epifoundation.hub import FoundationModel
 from epifoundation.training.checkpoint import (
@@ -55,6 +56,12 @@ def resumable(folder: Path | str, n_threads: int) -> Iterator[Path]:
     with use_threads(n_threads):
         yield Path(folder)
     forget(folder)
+
+
+def usable(execution: ExecutionConfig) -> ExecutionConfig:
+    """Return the settings, if a device of their kind is here: to be asked before all else."""
+    devices_of(execution, 1)
+    return execution
 
 
 def train(run: Run) -> History:

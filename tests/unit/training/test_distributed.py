@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pickle
+import shutil
 import signal
 import threading
 import time
@@ -15,9 +16,9 @@ import torch
 from epifoundation.errors import ModelError
 from epifoundation.hub import Design, FoundationModel, from_pretrained
 from epifoundation.training import launch
-from epifoundation.training.distributed import World, devices_of, usable
+from epifoundation.training.distributed import World, devices_of
 from epifoundation.training.launch import spawn
-from epifoundation.training.loop import train, train_in
+from epifoundation.training.loop import train, train_in, usable
 from epifoundation.training.objectives import align_genes
 from epifoundation.training.pretrain import pretrain
 from epifoundation.training.run import Trained
@@ -40,10 +41,10 @@ def together(run) -> torch.Tensor:
 def test_two_processes_are_one(run_of, tmp_path, sharded, tiny_atlas, tiny_model):
     """On the same minibatches without dropout, BatchNorm live: to 1e-5; tables split or not.
 
-    Each process reads half of each minibatch. A checkpoint of two processes goes on with one, and
-    of split tables a model directory is made like any other. One weight in a thousand may differ:
-    where the gradient is nothing but rounding (a shift before BatchNorm has none), Adam makes whole
-    steps of it, whichever way the rounding went. The learning rate bounds them.
+    Each process reads half of each minibatch. A checkpoint of two processes goes on with one and
+    with two, and of split tables a model directory is made like any other. One weight in a thousand
+    may differ: where the gradient is nothing but rounding (a shift before BatchNorm has none), Adam
+    makes whole steps of it, whichever way the rounding went. The learning rate bounds them.
     """
     options = {"model": NO_DROPOUT, "config": {"learning_rate": 5e-5, "min_learning_rate": 5e-5}}
     start, alone = together(run_of(**options)), run_of(**options)
@@ -67,9 +68,17 @@ def test_two_processes_are_one(run_of, tmp_path, sharded, tiny_atlas, tiny_model
         assert two["gradient_norm"] == pytest.approx(one["gradient_norm"], rel=1e-5)
     check_same(both)
     (folder / "step-000000008").rename(tmp_path / "later")
+    shutil.copytree(folder / "step-000000005", tmp_path / "middle")
     gone_on = run_of(folder=folder, **options)
     assert len(train(gone_on)) == 2
     check_same(gone_on)
+    if sharded:
+        for path in folder.glob("step-*"):
+            shutil.rmtree(path)
+        (tmp_path / "middle").rename(folder / "step-000000005")
+        again = run_of(folder=folder, execution=execution, **options)
+        assert len(train(again)) == 2
+        check_same(again)
     design = Design(tiny_model.model_copy(update=NO_DROPOUT), ("genes",))
     model = FoundationModel(both.network, design, tiny_atlas.vocabulary)
     model.save(tmp_path / "model")
