@@ -18,9 +18,10 @@ class FileServer:
 
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    late_faults: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # not of looks
     etags: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)  # path, Range
-    served: Counter[str] = field(default_factory=Counter)  # bytes of bodies by path
+    served: Counter[str] = field(default_factory=Counter)  # bytes by path, but of looks at a part
     seconds_a_piece: float = 0.0  # how long each 32 KB take
     url: str = ""
 
@@ -53,8 +54,9 @@ def handler_of(server: FileServer) -> type[BaseHTTPRequestHandler]:
                 for start in range(0, len(body[:sent]), PIECE):
                     piece = body[:sent][start : start + PIECE]
                     self.wfile.write(piece)
-                    server.served[self.path] += len(piece)
-                    time.sleep(server.seconds_a_piece)
+                    if self.headers.get("Range", "").endswith("-") or not self.headers.get("Range"):
+                        server.served[self.path] += len(piece)
+                        time.sleep(server.seconds_a_piece)
             except ConnectionError:
                 pass  # whoever asked is gone
 
@@ -62,6 +64,8 @@ def handler_of(server: FileServer) -> type[BaseHTTPRequestHandler]:
             asked = self.headers.get("Range", "")
             server.asked.append((self.path, asked))
             faults = server.faults.get(self.path, [])
+            if not faults and (not asked or asked.endswith("-")):  # not a look at a part
+                faults = server.late_faults.get(self.path, [])
             kind, number = faults.pop(0) if faults else ("", 0)
             if kind == "status":
                 return self.answer(number, b"no", Retry_After="0")

@@ -307,6 +307,52 @@ def test_wrong_encode_accession_is_explained(
         resolve(Accessions("s", "ENCODE", rna, atac), settings(), hosts(encode))
 
 
+def changed_experiment(encode: FileServer, accession: str, **changes: object) -> dict[str, object]:
+    path = f"/experiments/{accession}/?format=json"
+    record = json.loads(encode.files[path]) | changes
+    encode.files[path] = json.dumps(record).encode()
+    return record
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"status": "revoked"}, "ENCSR0RNA is revoked at ENCODE, not released"),
+        (
+            {
+                "replicates": [
+                    {"library": {"biosample": {"organism": {"scientific_name": "Mus musculus"}}}}
+                ]
+            },
+            "ENCSR0RNA is of Mus musculus, not of Homo sapiens",
+        ),
+    ],
+    ids=["withdrawn", "mouse"],
+)
+def test_encode_of_mouse_and_what_was_withdrawn_are_refused(
+    encode: FileServer, changes: dict[str, object], message: str
+) -> None:
+    changed_experiment(encode, "ENCSR0RNA", **changes)
+    with pytest.raises(AcquireError, match=message):
+        resolve(Accessions("s", "ENCODE", "ENCSR0RNA", "ENCSR0ATA"), settings(), hosts(encode))
+
+
+def test_encode_read_structure_tells_which_read_has_the_barcode(encode: FileServer) -> None:
+    files = changed_experiment(encode, "ENCSR0RNA")["files"]
+    assert isinstance(files, list)
+    for file in files:  # paired_end is exchanged and no length is told
+        first = file.get("paired_end") == "1" and file["output_type"] == "reads"
+        element = "cell barcode" if first else "insert"
+        file.pop("read_length", None)
+        file["read_structure"] = [{"sequence_element": element, "start": 1, "end": 16}]
+        file["paired_end"] = "2" if first else "1"
+    changed_experiment(encode, "ENCSR0RNA", files=files)
+    sample = Accessions("s", "ENCODE", "ENCSR0RNA", "ENCSR0ATA")
+    manifest = resolve(sample, settings(), hosts(encode))
+    gex = manifest[manifest["library"] == "gex"]
+    assert [url.rpartition("ENCFFG")[2][:2] for url in gex["url"]] == list(gex["read"])
+
+
 def test_series_with_two_experiments_of_a_kind_asks_for_a_choice(encode: FileServer) -> None:
     path = "/experiments/ENCSR0SER/?format=json"
     record = json.loads(encode.files[path])
