@@ -3,7 +3,7 @@
 #      training histories of all stages for the report
 # Out: R/tables/table{1..5}.{tsv,md,tex,html}  R/figures/{atlas}/figure{1,3,4,5,6}.{pdf,png}
 #      R/figures/{atlas}/{ablation,ranks,confusion,calibration,genes,training_curves}.{pdf,png}
-#      R/report.html
+#      R/report.html  R/multiqc/epifoundation_{cells,criteria}_mqc.json
 
 
 include: "shown.smk"
@@ -14,7 +14,13 @@ rule table:
     input:
         unpack(table_inputs),
     output:
-        **{name: f"{R}/tables/table{{number}}.{name}" for name in TABLE_FORMATS},
+        **{name: f"{R}/tables/table{{number}}.{name}" for name in PLAIN_FORMATS},
+        html=report(
+            f"{R}/tables/table{{number}}.html",
+            caption="captions/table.rst",
+            category="Tables",
+            labels={"table": "{number}"},
+        ),
     log:
         f"{R}/logs/table/{{number}}.log",
     wildcard_constraints:
@@ -36,7 +42,13 @@ rule table:
 rule table_settings:
     """Lay out Table 5 from the configuration."""
     output:
-        **{name: f"{R}/tables/table5.{name}" for name in TABLE_FORMATS},
+        **{name: f"{R}/tables/table5.{name}" for name in PLAIN_FORMATS},
+        html=report(
+            f"{R}/tables/table5.html",
+            caption="captions/table.rst",
+            category="Tables",
+            labels={"table": "5"},
+        ),
     log:
         f"{R}/logs/table/5.log",
     conda:
@@ -70,7 +82,12 @@ rule figure_atlas:
         .replace("{seed}", str(SHOWN["seed"])),
     output:
         pdf=f"{R}/figures/{{atlas}}/figure1.pdf",
-        png=f"{R}/figures/{{atlas}}/figure1.png",
+        png=report(
+            f"{R}/figures/{{atlas}}/figure1.png",
+            caption="captions/figure_atlas.rst",
+            category="Figures of the paper",
+            labels={"atlas": "{atlas}", "figure": "figure1"},
+        ),
     log:
         f"{R}/logs/figure/{{atlas}}.1.log",
     benchmark:
@@ -93,7 +110,12 @@ rule figure_heatmap:
         unpack(heatmap_inputs),
     output:
         pdf=f"{R}/figures/{{atlas}}/figure{{number}}.pdf",
-        png=f"{R}/figures/{{atlas}}/figure{{number}}.png",
+        png=report(
+            f"{R}/figures/{{atlas}}/figure{{number}}.png",
+            caption="captions/figure_heatmap.rst",
+            category="Figures of the paper",
+            labels={"atlas": "{atlas}", "figure": "figure{number}"},
+        ),
     log:
         f"{R}/logs/figure/{{atlas}}.{{number}}.log",
     wildcard_constraints:
@@ -117,7 +139,12 @@ rule figure_methods:
         unpack(methods_inputs),
     output:
         pdf=f"{R}/figures/{{atlas}}/figure{{number}}.pdf",
-        png=f"{R}/figures/{{atlas}}/figure{{number}}.png",
+        png=report(
+            f"{R}/figures/{{atlas}}/figure{{number}}.png",
+            caption="captions/figure_methods.rst",
+            category="Figures of the paper",
+            labels={"atlas": "{atlas}", "figure": "figure{number}"},
+        ),
     log:
         f"{R}/logs/figure/{{atlas}}.{{number}}.log",
     benchmark:
@@ -144,7 +171,12 @@ rule figure_training:
         models=lambda wildcards: trained_of(wildcards.atlas).values(),
     output:
         pdf=f"{R}/figures/{{atlas}}/training_curves.pdf",
-        png=f"{R}/figures/{{atlas}}/training_curves.png",
+        png=report(
+            f"{R}/figures/{{atlas}}/training_curves.png",
+            caption="captions/figure_training.rst",
+            category="Further figures",
+            labels={"atlas": "{atlas}", "figure": "training_curves"},
+        ),
     log:
         f"{R}/logs/figure/{{atlas}}.training_curves.log",
     conda:
@@ -166,7 +198,12 @@ rule figure_ablation:
         metrics=rules.collect_metrics.output.metrics,
     output:
         pdf=f"{R}/figures/{{atlas}}/ablation.pdf",
-        png=f"{R}/figures/{{atlas}}/ablation.png",
+        png=report(
+            f"{R}/figures/{{atlas}}/ablation.png",
+            caption="captions/figure_ablation.rst",
+            category="Further figures",
+            labels={"atlas": "{atlas}", "figure": "ablation"},
+        ),
     log:
         f"{R}/logs/figure/{{atlas}}.ablation.log",
     conda:
@@ -187,7 +224,12 @@ rule figure_ranks:
         metrics=rules.collect_metrics.output.metrics,
     output:
         pdf=f"{R}/figures/{{atlas}}/ranks.pdf",
-        png=f"{R}/figures/{{atlas}}/ranks.png",
+        png=report(
+            f"{R}/figures/{{atlas}}/ranks.png",
+            caption="captions/figure_ranks.rst",
+            category="Further figures",
+            labels={"atlas": "{atlas}", "figure": "ranks"},
+        ),
     log:
         f"{R}/logs/figure/{{atlas}}.ranks.log",
     conda:
@@ -208,7 +250,12 @@ rule figure_confusion:
         unpack(prediction_inputs("annotation/epifoundation.parquet")),
     output:
         pdf=f"{R}/figures/{{atlas}}/confusion.pdf",
-        png=f"{R}/figures/{{atlas}}/confusion.png",
+        png=report(
+            f"{R}/figures/{{atlas}}/confusion.png",
+            caption="captions/figure_confusion.rst",
+            category="Further figures",
+            labels={"atlas": "{atlas}", "figure": "confusion"},
+        ),
     log:
         f"{R}/logs/figure/{{atlas}}.confusion.log",
     conda:
@@ -218,7 +265,7 @@ rule figure_confusion:
         mem_mb=memory_mb(2000, 10),
         runtime=30,
     params:
-        datasets=lambda wildcards: sheet.datasets(wildcards.atlas),
+        datasets=lambda wildcards: shown_datasets(wildcards.atlas),
         code=code_of(*FIGURE_CODE),
     script:
         "../workflow_scripts/figure_confusion.py"
@@ -230,7 +277,12 @@ rule figure_calibration:
         unpack(prediction_inputs("annotation/{method}.parquet", CALIBRATED)),
     output:
         pdf=f"{R}/figures/{{atlas}}/calibration.pdf",
-        png=f"{R}/figures/{{atlas}}/calibration.png",
+        png=report(
+            f"{R}/figures/{{atlas}}/calibration.png",
+            caption="captions/figure_calibration.rst",
+            category="Further figures",
+            labels={"atlas": "{atlas}", "figure": "calibration"},
+        ),
     log:
         f"{R}/logs/figure/{{atlas}}.calibration.log",
     conda:
@@ -240,7 +292,7 @@ rule figure_calibration:
         mem_mb=memory_mb(2000, 10),
         runtime=30,
     params:
-        datasets=lambda wildcards: sheet.datasets(wildcards.atlas),
+        datasets=lambda wildcards: shown_datasets(wildcards.atlas),
         methods=CALIBRATED,
         code=code_of(*FIGURE_CODE),
     script:
@@ -254,7 +306,12 @@ rule figure_genes:
         vocabulary=f"{R}/atlas/{{atlas}}/vocabulary",
     output:
         pdf=f"{R}/figures/{{atlas}}/genes.pdf",
-        png=f"{R}/figures/{{atlas}}/genes.png",
+        png=report(
+            f"{R}/figures/{{atlas}}/genes.png",
+            caption="captions/figure_genes.rst",
+            category="Further figures",
+            labels={"atlas": "{atlas}", "figure": "genes"},
+        ),
     log:
         f"{R}/logs/figure/{{atlas}}.genes.log",
     conda:
@@ -264,12 +321,34 @@ rule figure_genes:
         mem_mb=memory_mb(2000, 40),
         runtime=30,
     params:
-        datasets=lambda wildcards: sheet.datasets(wildcards.atlas),
+        datasets=lambda wildcards: shown_datasets(wildcards.atlas),
         shown_genes=cfg.benchmark.shown_genes,
         n_bins=cfg.benchmark.n_bins,
         code=code_of(*FIGURE_CODE, "data/expression.py", "data/vocabulary.py"),
     script:
         "../workflow_scripts/figure_genes.py"
+
+
+rule multiqc:
+    """Write the quality control of all samples for MultiQC."""
+    input:
+        funnels=list(REPORT_FILES["funnels"].values()),
+    output:
+        cells=f"{R}/multiqc/epifoundation_cells_mqc.json",
+        criteria=f"{R}/multiqc/epifoundation_criteria_mqc.json",
+    log:
+        f"{R}/logs/multiqc.log",
+    conda:
+        "../envs/epifoundation.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        names=list(REPORT_FILES["funnels"]),
+        code=code_of("reporting/multiqc.py"),
+    script:
+        "../workflow_scripts/multiqc.py"
 
 
 rule write_report:
@@ -312,6 +391,7 @@ rule write_report:
 rule tables:
     """Tables 1 to 5, in all formats."""
     input:
+        f"{R}/complete/tables.txt",
         expand(
             f"{R}/tables/table{{number}}.{{format}}",
             number=range(1, 6),
@@ -331,6 +411,7 @@ rule figures:
 
 
 rule report:
-    """The report."""
+    """The report, and the quality control for MultiQC."""
     input:
         f"{R}/report.html",
+        rules.multiqc.output,

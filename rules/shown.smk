@@ -1,9 +1,13 @@
 # What tables, figures and the report show, and the files they read: functions of report.smk.
 from functools import partial
 
-TABLE_FORMATS = ["tsv", "md", "tex", "html"]
+PLAIN_FORMATS = ["tsv", "md", "tex"]
+TABLE_FORMATS = [*PLAIN_FORMATS, "html"]
 SHOWN = {
-    "protocol": cfg.benchmark.protocols[0],
+    "protocol": next(
+        (name for name in cfg.benchmark.protocols if name != protocols.LABEL_FREE),
+        cfg.benchmark.protocols[0],
+    ),
     "seed": cfg.benchmark.seeds[0],
 }  # in figures
 TABLE_CODE = (
@@ -29,9 +33,9 @@ FIGURE_CODE = (
     "reporting/names.py",
     "reporting/prediction_figures.py",
 )
+METRIC_FIGURES = ("ablation", "ranks")
 FURTHER_FIGURES = (
-    "ablation",
-    "ranks",
+    *METRIC_FIGURES,
     "confusion",
     "calibration",
     "genes",
@@ -39,16 +43,32 @@ FURTHER_FIGURES = (
 )
 
 
+def shown_datasets(atlas):
+    """The data sets that the shown protocol can divide."""
+    return [
+        dataset
+        for dataset in sheet.datasets(atlas)
+        if not protocols.why_not(sheet, atlas, dataset, SHOWN["protocol"])
+    ]
+
+
 def figure_datasets(figures, wildcards):
     """The data sets of a figure that the atlas has."""
-    return datasets_of(wildcards.atlas, figures[wildcards.number])
+    shown = shown_datasets(wildcards.atlas)
+    return [dataset for dataset in figures[wildcards.number] if dataset in shown]
 
 
 def figures_of(atlas):
     """Names of the figures of an atlas: the paper's for which it has data sets, and others."""
-    wanted = {**cfg.benchmark.heatmap_figures, **cfg.benchmark.umap_figures}
-    numbers = ["1", *(n for n, sets in wanted.items() if datasets_of(atlas, sets))]
-    return [*(f"figure{number}" for number in sorted(numbers)), *FURTHER_FIGURES]
+    shown = shown_datasets(atlas)
+    paper = {
+        "1": ["ALLTissue"],
+        **cfg.benchmark.heatmap_figures,
+        **cfg.benchmark.umap_figures,
+    }
+    numbers = sorted(n for n, wanted in paper.items() if set(wanted) & set(shown))
+    further = FURTHER_FIGURES if shown else METRIC_FIGURES
+    return [*(f"figure{number}" for number in numbers), *further]
 
 
 def shown_files(pattern, wildcards, datasets, **others):
@@ -94,7 +114,7 @@ def prediction_inputs(file, methods=("epifoundation",)):
     """All data sets of an atlas with a file of each method: those of one data set, then the next."""
 
     def inputs(wildcards):
-        datasets = sheet.datasets(wildcards.atlas)
+        datasets = shown_datasets(wildcards.atlas)
         predictions = [
             path
             for dataset in datasets
@@ -124,7 +144,7 @@ def trained_of(atlas):
     """Model directories of an atlas whose training is shown, by name."""
     paths = {"pretraining": "pretrain/full.seed{seed}"}
     for task in ("cell_type", "expression"):
-        for dataset in sheet.datasets(atlas):
+        for dataset in shown_datasets(atlas):
             path = f"finetune_{task}/{dataset}/full.{{protocol}}.seed{{seed}}"
             paths[f"{task} {dataset}"] = path
     return {

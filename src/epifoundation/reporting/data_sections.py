@@ -1,6 +1,7 @@
 """The report's sections about the data: samples, quality, peaks and labels."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -83,8 +84,9 @@ def labels_section(stores: Mapping[str, str], labels: Mapping[str, str]) -> Sect
     for name, folder in stores.items():
         cells = pd.read_parquet(Path(folder, "cells.parquet"))
         counts = pd.crosstab(cells["cell_type"], cells["batch"]).reset_index()
-        counts.columns = pd.Index(["cell type", *map(str, counts.columns[1:])])
-        section.frames.append(frame_of(counts, f"{name}: {len(cells):,} cells"))
+        columns = ["cell type", *map(str, counts.columns[1:])]
+        frame = frame_of(counts, f"{name}: {len(cells):,} cells")
+        section.frames.append(replace(frame, columns=columns))  # batches as they are written
     if not labels:
         section.notes.append("The labels came with the files: they have no scores.")
         return section

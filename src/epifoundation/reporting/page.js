@@ -36,7 +36,7 @@ for (const table of document.querySelectorAll("table.data")) {
     });
   });
 
-  if (rows.length < 4) continue;
+  if (rows.length < 5) continue;
   const bar = document.createElement("div");
   bar.className = "filter";
   const input = document.createElement("input");
@@ -58,3 +58,8 @@ for (const table of document.querySelectorAll("table.data")) {
     count.textContent = words.length ? `${shown} of ${rows.length} rows` : "";
   });
 }
+
+// What is folded is printed too.
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
+});

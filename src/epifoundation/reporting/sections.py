@@ -50,11 +50,11 @@ def frame_of(table: pd.DataFrame, title: str, *, folded: bool = False) -> Frame:
 
 def _text(value: Any) -> str:
     if isinstance(value, bool):
-        return str(value)
+        return str(value) or "—"
     if isinstance(value, int | np.integer):
         return f"{int(value):,}"
     if isinstance(value, float | np.floating):
         number = float(value)
         large = abs(number) >= 1000
         return "—" if np.isnan(number) else f"{number:,.0f}" if large else f"{number:.4g}"
-    return str(value)
+    return str(value) or "—"
