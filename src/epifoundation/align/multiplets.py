@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 # The numbers of `excluded_reason` in per_barcode_metrics.csv; 2 is low targeting.
 NOT_EXCLUDED, GEL_BEAD_DOUBLET, BARCODE_MULTIPLET = 0, 1, 3
 MIN_FRAGMENTS = 100  # of a barcode that is looked at
+MAX_BARCODES = 15_000  # looked at, those with most fragments: memory grows with their square
 MIN_FRAGMENTS_DOUBLET = 250  # of either barcode of a gel bead doublet
 MAX_PILEUP = 20  # fragments at one cut: where more meet, they meet by chance
 PART = 7  # bases of the first and of the last part of which 10x's barcodes are composed
@@ -53,6 +54,9 @@ def find_multiplets(
     """
     excluded = np.zeros(len(n_fragments), np.int8)
     looked_at = np.flatnonzero(n_fragments >= MIN_FRAGMENTS)
+    if looked_at.size > MAX_BARCODES:
+        most = np.argsort(-n_fragments[looked_at], kind="stable")[:MAX_BARCODES]
+        looked_at = np.sort(looked_at[most])
     if looked_at.size < 2:
         return excluded
     links = count_links(contigs, looked_at, len(n_fragments))
@@ -84,17 +88,20 @@ def count_links(
     n = looked_at.size
     number = np.full(n_lines, -1, np.int64)
     number[looked_at] = np.arange(n)
-    keys, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    triangle = np.zeros(
+        n * (n + 1) // 2, np.int32
+    )  # of pairs (low, high): high (high + 1) / 2 + low
     for contig in contigs:
         kept = number[contig.line] >= 0
         barcode = number[contig.line[kept]]
         for left, right in _linked(contig.start[kept], contig.end[kept]):
-            pair = np.sort(np.stack([barcode[left], barcode[right]]), axis=0)
-            found, times = np.unique(pair[0] * n + pair[1], return_counts=True)
-            keys.append(found)
-            counts.append(times)
-    key, count = np.concatenate(keys), np.concatenate(counts)
-    upper = sparse.coo_matrix((count, (key // n, key % n)), shape=(n, n)).tocsr()
+            low, high = np.sort(np.stack([barcode[left], barcode[right]]), axis=0)
+            found, times = np.unique(high * (high + 1) // 2 + low, return_counts=True)
+            triangle[found] += times.astype(np.int32)
+    key = np.flatnonzero(triangle)
+    high = np.searchsorted(np.arange(n + 1) * np.arange(1, n + 2) // 2, key, side="right") - 1
+    places = (key - high * (high + 1) // 2, high)
+    upper = sparse.coo_matrix((triangle[key].astype(np.int64), places), shape=(n, n)).tocsr()
     return (upper + sparse.triu(upper, 1).T).tocsr()
 
 
