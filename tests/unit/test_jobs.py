@@ -42,6 +42,22 @@ def test_our_mistake_leaves_a_traceback_in_the_log(tmp_path, capsys):
     assert str(log) in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ((), "interrupted: nothing is half-written; the same command starts this step again\n"),
+        (("all is saved in F",), "interrupted: all is saved in F\n"),
+    ],
+)
+def test_an_interrupt_is_one_line_and_the_exit_code_of_shells(tmp_path, capsys, told, line):
+    log = tmp_path / "job.log"
+    with pytest.raises(SystemExit) as end, job(log=str(log)):
+        raise KeyboardInterrupt(*told)
+    assert end.value.code == 130
+    assert capsys.readouterr().err == line
+    assert line in log.read_text()
+
+
 def test_what_the_system_says_is_one_line(tmp_path, capsys):
     log = tmp_path / "job.log"
     with pytest.raises(SystemExit), job(log=str(log)), Path("/dev/full").open("w") as full:

@@ -63,7 +63,7 @@ class FoundationModel:
         cls, design: Design, vocabulary: Vocabulary, *, cell_types: tuple[str, ...] = (), seed: int
     ) -> Self:
         """Return an untrained model; its initial weights follow from `seed`."""
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([]):  # of the CPU alone
             torch.manual_seed(seed)
             network = build_network(design, vocabulary, n_cell_types=len(cell_types))
         return cls(network, design, vocabulary, cell_types)

@@ -16,7 +16,7 @@ import torch
 from epifoundation.errors import ModelError
 from epifoundation.hub import Design, FoundationModel, from_pretrained
 from epifoundation.training import launch
-from epifoundation.training.distributed import World, devices_of
+from epifoundation.training.distributed import World, devices_of, gathered
 from epifoundation.training.launch import spawn
 from epifoundation.training.loop import train, train_in, usable
 from epifoundation.training.objectives import align_genes
@@ -194,6 +194,26 @@ def test_auto_takes_the_gpu_where_there_is_one(tiny_execution, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert devices_of(execution, 2) == [torch.device("cuda", 0), torch.device("cuda", 1)]
+
+
+def test_the_first_process_alone_copies_what_is_saved():
+    tensors = [("weight", torch.ones(2))]
+    copied = gathered(tensors, World(0, 2, TWO[0]))["weight"]
+    assert torch.equal(copied, tensors[0][1])
+    assert copied is not tensors[0][1]
+    assert gathered(tensors, World(1, 2, TWO[0])) == {}
+
+
+def test_generators_of_other_devices_are_left_alone(run_of, monkeypatch):
+    real, devices = torch.random.fork_rng, []
+
+    def recorded(which):
+        devices.append(which)
+        return real(which)
+
+    monkeypatch.setattr(torch.random, "fork_rng", recorded)
+    train(run_of(config={"epochs": 1}))
+    assert devices == [[], []]  # to build, and to train
 
 
 def test_several_processes_on_a_cpu_are_told(tiny_execution, caplog):

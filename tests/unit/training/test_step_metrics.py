@@ -7,6 +7,7 @@ import time
 import pytest
 import torch
 
+from epifoundation.training import loop
 from epifoundation.training.dataset import CellDataset
 from epifoundation.training.loop import train
 from epifoundation.training.metrics import StepLog, figures, peak_flops, training_flops
@@ -147,12 +148,26 @@ def test_a_line_every_so_many_updates(run_of, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard.*")
-def test_tensorboard_reads_the_same(run_of, tmp_path):
+def test_tensorboard_reads_the_same(run_of, tmp_path, monkeypatch):
+    """Of a training that fails in its sixth update, two after a checkpoint, and goes on."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train(run_of(folder=tmp_path / "run", execution={"tensorboard": True}))
+    real, updates = loop.update, []
+
+    def failing(*args, **options):
+        updates.append(1)
+        if len(updates) == 6:
+            raise RuntimeError
+        return real(*args, **options)
+
+    monkeypatch.setattr(loop, "update", failing)
+    options = {"tensorboard": True, "checkpoint_updates": 4}
+    with pytest.raises(RuntimeError):
+        train(run_of(folder=tmp_path / "run", execution=options))
+    train(run_of(folder=tmp_path / "run", execution=options))
     text = (tmp_path / "run" / "steps.jsonl").read_text()
     losses = [line["loss"] for line in map(json.loads, text.splitlines()) if "loss" in line]
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == list(range(1, 9))
     assert [event.value for event in events.Scalars("loss")] == pytest.approx(losses, rel=1e-6)
