@@ -62,6 +62,7 @@ METRIC_COLUMNS = [
     "atac_peak_region_fragments",
     "atac_peak_region_cutsites",
 ]
+COUNTED_READS = "gex_conf_txomic_unique_reads"
 # What rests on the sample's own peaks, or that STARsolo does not tell apart by exon and intron.
 UNKNOWN = (
     "gex_conf_exonic_unique_reads",
@@ -184,7 +185,9 @@ def _summary(
     sample: str, genome: str, genes: GeneCounts, atac: AtacReads, metrics: pd.DataFrame
 ) -> dict[str, str | int | float]:
     cells = metrics[metrics["is_cell"] == 1]
-    usable = int(atac.fragments.sum() + atac.duplicates.sum())
+    n_cells, n_fragments = max(len(cells), 1), int(atac.fragments.sum())
+    usable = n_fragments + int(atac.duplicates.sum())
+    counted, umis = (metrics[name] for name in (COUNTED_READS, "gex_umis_count"))
     return {
         "Sample ID": sample,
         "Genome": genome,
@@ -192,11 +195,22 @@ def _summary(
         "Estimated number of cells": len(cells),
         "ATAC Sequenced read pairs": atac.n_read,
         "ATAC Valid barcodes": int(atac.raw.sum()) / atac.n_read,
+        "ATAC Unmapped read pairs": int(atac.unmapped.sum()) / atac.n_read,
+        "ATAC Non-nuclear read pairs": int(atac.mitochondrial.sum()) / atac.n_read,
         "ATAC Confidently mapped read pairs": usable / atac.n_read,
         "ATAC Percent duplicates": int(atac.duplicates.sum()) / max(usable, 1),
+        "ATAC Mean raw read pairs per cell": atac.n_read / n_cells,
+        "ATAC Fraction of high-quality fragments in cells": int(cells["atac_fragments"].sum())
+        / n_fragments,
+        "ATAC Fraction of high-quality fragments overlapping TSS": int(atac.tss.sum())
+        / n_fragments,
         "ATAC Median high-quality fragments per cell": cells["atac_fragments"].median(),
         "GEX Sequenced read pairs": genes.n_read,
         "GEX Valid barcodes": int(genes.reads["cbMatch"].sum()) / genes.n_read,
+        "GEX Percent duplicates": 1 - int(umis.sum()) / max(int(counted.sum()), 1),
+        "GEX Mean raw reads per cell": genes.n_read / n_cells,
+        "GEX Fraction of transcriptomic reads in cells": int(cells[COUNTED_READS].sum())
+        / max(int(counted.sum()), 1),
         "GEX Median UMI counts per cell": cells["gex_umis_count"].median(),
         "GEX Median genes per cell": cells["gex_genes_count"].median(),
     }

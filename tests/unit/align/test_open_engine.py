@@ -156,6 +156,20 @@ def test_summary_names_the_pipeline(outs: Path, library) -> None:
     assert row["Pipeline version"].startswith("epifoundation-open-")
     assert row["Estimated number of cells"] == len(library.cells)
     assert row["ATAC Valid barcodes"] > 0.99
+    cells = library.cells
+    fragments, umis = library.fragments, library.umis
+    in_cells = fragments["barcode"].isin(cells).mean()
+    name = "ATAC Fraction of high-quality fragments in cells"
+    assert row[name] == pytest.approx(in_cells, abs=0.001)
+    non_nuclear = fragments["count"][fragments["chrom"] == "chrM"].sum() / fragments["count"].sum()
+    assert row["ATAC Non-nuclear read pairs"] == pytest.approx(non_nuclear, abs=0.001)
+    in_cells = umis["n"][umis["barcode"].isin(cells)].sum() / umis["n"].sum()
+    name = "GEX Fraction of transcriptomic reads in cells"
+    assert row[name] == pytest.approx(in_cells, abs=0.01)
+    duplicates = 1 - umis["n"].sum() / row["GEX Sequenced read pairs"]
+    assert row["GEX Percent duplicates"] == pytest.approx(duplicates, abs=0.01)
+    shares = row.filter(regex="Fraction|Valid|Percent|Unmapped|mapped").astype(float)
+    assert shares.between(0, 1).all()
 
 
 def test_result_does_not_depend_on_threads(outs: Path, library, reference, tmp_path: Path) -> None:
