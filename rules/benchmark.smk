@@ -133,7 +133,7 @@ rule score_integration:
         f"{R}/benchmarks/score_integration/{EVALUATION_LOG}.tsv"
     conda:
         "../envs/epifoundation.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=memory_mb(3000, 20),
         runtime=240,

@@ -18,5 +18,6 @@ if __name__ == "__main__":
             read_split(snakemake.input.split, store, snakemake.wildcards.protocol),
             dict(zip(snakemake.params.methods, snakemake.input.methods, strict=True)),
             subject_of(snakemake.params.dataset, "integration"),
+            threads=snakemake.threads,
         )
         METRICS.write(metrics, snakemake.output.metrics)

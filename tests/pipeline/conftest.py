@@ -26,6 +26,7 @@ class Run:
         table = re.search(r"job +count\n-+ +-+\n((?:\S+ +\d+\n)+)", self.output)
         counts = dict(line.split() for line in table[1].splitlines()) if table else {}
         targets = {"total", "all", "tables", "figures", "report", "miniatlas", "clusters"}
+        targets.add("complete")  # of tables and all: what is said of them at the end
         return {rule: int(n) for rule, n in counts.items() if rule not in targets}
 
 

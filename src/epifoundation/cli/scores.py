@@ -33,7 +33,7 @@ def score_embedding(args: Arguments) -> None:
             message = f"{args.input} has no {where}[{key!r}] (found: {found})"
             raise ConfigError(message)
     embedding, obs = cells.obsm[args.embedding], cells.obs
-    scores = integration_metrics(embedding, obs[args.label], obs[args.batch])
+    scores = integration_metrics(embedding, obs[args.label], obs[args.batch], threads=args.threads)
     values: dict[str, float | None] = {}
     for name, score in scores.items():
         values[name] = None if math.isnan(score.value) else score.value

@@ -1,6 +1,8 @@
 """Embedded cells of known type and batch: their neighbour graph, neighbourhoods and clusters."""
 
+import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import igraph
@@ -14,6 +16,7 @@ from epifoundation.evaluation.score import Score
 
 N_NEIGHBORS = 15  # scanpy's default, which scib uses
 LISI_NEIGHBORS = 90  # scib's k0
+FEWEST_TO_SHARE = 5_000  # cells, for which Leiden takes as long as starting processes
 
 Codes = npt.NDArray[np.int64]  # (n_cells,) category of each cell, 0 … n_categories - 1
 Floats = npt.NDArray[np.float64]
@@ -79,6 +82,27 @@ def leiden(graph: sparse.csr_matrix, resolutions: tuple[float, ...]) -> Clusteri
         ).membership
         for resolution in resolutions
     }
+
+
+def begin_leiden(
+    graph: sparse.csr_matrix, resolutions: tuple[float, ...], threads: int
+) -> Callable[[], Clusterings]:
+    """Begin `leiden` in processes beside this one, and return what waits for it.
+
+    leidenalg uses one core and lets no other thread run meanwhile. A resolution does not depend on
+    the others; the last take longest, so they are begun first. On one thread, or on cells so few
+    that starting a process takes longer, all is done here when it is waited for.
+    """
+    if threads == 1 or graph.shape[0] < FEWEST_TO_SHARE:
+        return lambda: leiden(graph, resolutions)
+    pool = ProcessPoolExecutor(threads, multiprocessing.get_context("spawn"))
+    begun = {one: pool.submit(leiden, graph, (one,)) for one in reversed(resolutions)}
+
+    def wait() -> Clusterings:
+        with pool:  # its processes end with it
+            return {one: begun[one].result()[one] for one in resolutions}
+
+    return wait
 
 
 def lisi_neighbourhoods(cells: Labelled, graph: sparse.csr_matrix) -> Neighbourhoods | None:

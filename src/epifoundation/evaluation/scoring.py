@@ -68,7 +68,12 @@ def subject_of(dataset: Mapping[str, str | int], task: str) -> Subject:
 
 
 def score_integration(
-    store: TokenStore, split: pd.DataFrame, files: Mapping[str, str], subject: Subject
+    store: TokenStore,
+    split: pd.DataFrame,
+    files: Mapping[str, str],
+    subject: Subject,
+    *,
+    threads: int = 1,
 ) -> pd.DataFrame:
     """Score embeddings by method; ablated variants go to task `ablation`, beside the full model."""
     test = _labelled_test_cells(store, split)
@@ -81,7 +86,9 @@ def score_integration(
             names = (*INTEGRATION_METRICS, *VARIANT_METRICS, "depth_r2")
             scores = dict.fromkeys(names, Score.undefined(embedding))
         else:
-            found = integration_metrics(embedding, test["cell_type"], test["batch"], variants=True)
+            found = integration_metrics(
+                embedding, test["cell_type"], test["batch"], variants=True, threads=threads
+            )
             scores = _reported(found, n_cells=len(test))
             scores["depth_r2"] = depth_r2(embedding, depth)
         one = _of_method(subject, method, INTEGRATION.get(method))
@@ -124,7 +131,8 @@ def score_annotation(
                 for metric in BY_DEPTH:
                     score = replace(part[metric], n_cells=len(places))
                     scores[f"{metric}:{third}"] = score
-            drawn = {k: annotation_resampled(predictions, truth, w) for k, w in weights.items()}
+            everything = annotation_resampled(predictions, truth, np.vstack([*weights.values()]))
+            drawn = _by_unit(everything, weights)
             scores = _with_intervals(scores, drawn["cells"])
             resampled.append(_resampled_rows(one, drawn))
         tables += _in_tasks(one, scores, ablated=_ablated(files))
@@ -172,7 +180,8 @@ def score_expression(
                     for metric, value in zip(("mse", "pearson"), values, strict=True):
                         note = "" if np.isfinite(value) else "all genes are constant in these cells"
                         scores[f"{metric}:{third}"] = Score(value, note, n_cells=len(places))
-                drawn = {k: expression_resampled(target, levels, w) for k, w in weights.items()}
+                everything = expression_resampled(target, levels, np.vstack([*weights.values()]))
+                drawn = _by_unit(everything, weights)
                 scores = _with_intervals(scores, drawn["cells"])
                 resampled.append(_resampled_rows(one, drawn))
         noted = {
@@ -248,6 +257,16 @@ def _weights(subject: Subject, donors: pd.Series) -> dict[str, np.ndarray]:
     weights = {"cells": cell_weights(len(donors), subject.seed)}
     by_donor = donor_weights(donors, subject.seed)
     return weights if by_donor is None else {**weights, "donors": by_donor}
+
+
+def _by_unit(everything: Resampled, weights: Mapping[str, np.ndarray]) -> dict[str, Resampled]:
+    """Part what was computed in one pass again, by what was drawn."""
+    ends = np.cumsum([len(rows) for rows in weights.values()])[:-1]
+    parts = {metric: np.split(values, ends) for metric, values in everything.items()}
+    return {
+        unit: {metric: of_unit[i] for metric, of_unit in parts.items()}
+        for i, unit in enumerate(weights)
+    }
 
 
 def _with_intervals(scores: dict[str, Score], resampled: Resampled) -> dict[str, Score]:

@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.metrics.pairwise import cosine_distances
 
 from epifoundation.errors import EvaluationError
-from epifoundation.evaluation.embedded import Labelled, neighbor_graph
+from epifoundation.evaluation.embedded import Labelled, begin_leiden, neighbor_graph
 from epifoundation.evaluation.integration import (
     INTEGRATION_METRICS,
     batch_silhouette,
@@ -234,3 +234,82 @@ def test_variants_are_added_on_request(rng):
     )
     assert apart["ilisi"].value < 0.1
     assert math.isnan(apart["bras"].value)
+
+
+def test_shared_clustering_is_the_same(rng, monkeypatch):
+    monkeypatch.setattr("epifoundation.evaluation.embedded.FEWEST_TO_SHARE", 10)
+    graph = neighbor_graph(rng.normal(size=(60, 3))).connectivities
+    alone = begin_leiden(graph, (0.4, 1.0, 2.0), threads=1)()
+    shared = begin_leiden(graph, (0.4, 1.0, 2.0), threads=2)()
+    assert list(shared) == [0.4, 1.0, 2.0]
+    assert shared == alone
+
+
+BOTH = (*INTEGRATION_METRICS, *VARIANT_METRICS)
+ONE_TYPE = {"iso", "nmi", "casw", "clisi", "nmi_resolution_1"}
+ONE_BATCH = {"iso", "basw", "basw_text", "bras", "ilisi"}
+
+
+def names_of(n, kinds):
+    return pd.Series([kinds[i % len(kinds)] for i in range(n)])
+
+
+# umap's, of cells at one place
+@pytest.mark.filterwarnings("ignore:Changing the sparsity structure")
+@pytest.mark.parametrize("n_cells", [4, 5, 12, 120])
+@pytest.mark.parametrize(
+    ("types", "batches", "undefined"),
+    [
+        (["x"], ["a", "b"], ONE_TYPE),
+        (["x", "y"], ["a"], ONE_BATCH),
+        (["x"], ["a"], ONE_TYPE | ONE_BATCH),
+        (["x", "y", "y"], ["a", "a", "b", "b"], set()),
+    ],
+    ids=["one type", "one batch", "one of both", "two of both"],
+)
+def test_every_score_is_a_number_or_says_why(rng, n_cells, types, batches, undefined):
+    for embedding in (
+        rng.normal(size=(n_cells, 3)),
+        np.ones((n_cells, 3)),  # all cells at one place
+        np.zeros((n_cells, 1)),
+        np.repeat(rng.normal(size=(1 + n_cells // 4, 2)), 4, axis=0)[:n_cells],  # duplicates
+    ):
+        scores = integration_metrics(
+            embedding, names_of(n_cells, types), names_of(n_cells, batches), variants=True
+        )
+        assert set(scores) == set(BOTH)
+        for name, score in scores.items():
+            if math.isnan(score.value):
+                assert score.note, name
+            else:
+                assert -0.05 <= score.value <= 1.05, (name, score)
+        assert undefined <= {name for name, score in scores.items() if math.isnan(score.value)}
+
+
+@pytest.mark.parametrize("types", [list("abcdefgh"), list("abcdefgg")], ids=["each", "all but two"])
+def test_types_of_a_single_cell(rng, types):
+    batches = pd.Series(["a", "b"] * 4)
+    scores = integration_metrics(rng.normal(size=(8, 3)), pd.Series(types), batches, variants=True)
+    assert all(score.note for score in scores.values() if math.isnan(score.value))
+    assert scores["iso"].note
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_broken_embeddings_have_no_variant_either(rng, value):
+    embedding, types = clusters(rng, 20)
+    embedding[3, 1] = value
+    batches = pd.Series(["a", "b"] * 30)
+    scores = integration_metrics(embedding, types, batches, variants=True)
+    assert set(scores) == set(BOTH)
+    assert all(math.isnan(score.value) and score.note for score in scores.values())
+
+
+def test_unused_categories_and_missing_labels(rng):
+    embedding, types = clusters(rng, 20)
+    wider = types.astype(pd.CategoricalDtype([*types.unique(), "never seen"]))
+    batches = pd.Series(["a", "b"] * 30)
+    scores = integration_metrics(embedding, wider, batches)
+    assert scores == integration_metrics(embedding, types, batches)
+    wider[0] = np.nan
+    missing = integration_metrics(embedding, wider, batches)
+    assert {score.note for score in missing.values()} == {"1 of 60 test cells have no type"}
