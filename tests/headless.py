@@ -9,15 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 PROGRAMS = ("chromium", "chromedriver")
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 PORT_LINE = "was started successfully on port "
-
-
-def missing() -> list[str]:
-    """The programs that are needed and not on this machine."""
-    return [name for name in PROGRAMS if shutil.which(name) is None]
 
 
 class Browser:
@@ -57,9 +54,25 @@ class Browser:
         return answer
 
 
+def check_page(browser: Browser, path: Path) -> None:
+    """Open a page: no error, nothing asked for but the page itself, no scrolling sideways."""
+    browser.open(path)
+    assert browser.console() == []
+    asked = [url for url in browser.requested() if not url.startswith("data:")]
+    assert asked == [path.resolve().as_uri()]
+    wide, shown = browser.run(
+        "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert wide <= shown
+
+
 @contextmanager
-def browser(width: int, height: int, profile: Path) -> Iterator[Browser]:
-    """A window of that size; as a phone's where it is narrower than a desktop's can be."""
+def window(name: str, profile: Path) -> Iterator[Browser]:
+    """A window of a size of SIZES; skips where there is no browser."""
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not on this machine: `make browser` installs them")
+    width, height = SIZES[name]
     driver = subprocess.Popen(
         ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -11,7 +11,6 @@ from epifoundation.reporting.page import lay_out
 from epifoundation.reporting.report import write_report
 from epifoundation.reporting.tables import result_table
 
-SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 READ = """
 const cells = (table, column) => [...table.tBodies[0].rows].filter((row) => !row.hidden)
   .map((row) => row.cells[column].innerText.split("\\n")[0]);
@@ -25,11 +24,9 @@ const type = (words) => {
 """
 
 
-@pytest.fixture(scope="module", params=SIZES)
+@pytest.fixture(scope="module", params=headless.SIZES)
 def browser(request, tmp_path_factory):
-    if missing := headless.missing():
-        pytest.skip(f"{' and '.join(missing)} not on this machine: `make browser` installs them")
-    with headless.browser(*SIZES[request.param], tmp_path_factory.mktemp("profile")) as window:
+    with headless.window(request.param, tmp_path_factory.mktemp("profile")) as window:
         yield window
 
 
@@ -72,20 +69,8 @@ def table(tmp_path):
     return path
 
 
-def check_page(browser, path):
-    """No error on the console, nothing asked for but the page, no scrolling sideways."""
-    browser.open(path)
-    assert browser.console() == []
-    elsewhere = [url for url in browser.requested() if not url.startswith("data:")]
-    assert elsewhere == [path.resolve().as_uri()]
-    wide, shown = browser.run(
-        "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-    )
-    assert wide <= shown
-
-
 def test_a_table_is_shown_sorted_and_filtered(browser, table):
-    check_page(browser, table)
+    headless.check_page(browser, table)
     assert len(browser.run(READ + "return cells(table, 1)")) == 5
     up = browser.run(READ + "press(2); return cells(table, 2)")
     assert up[:4] == ["0.1000", "0.2500", "0.3000", "0.9000"]
@@ -123,7 +108,7 @@ def test_numbers_are_sorted_as_numbers(browser, tmp_path):
 def test_the_report_is_one_page_that_asks_for_nothing(browser, report_files, sample, tmp_path):
     page = tmp_path / "report.html"
     write_report(report_files, [sample] * 5, {"results_dir": "results"}, page)
-    check_page(browser, page)
+    headless.check_page(browser, page)
     n_tables, n_bars = browser.run(
         "return ['table.data', '.filter'].map((name) => document.querySelectorAll(name).length)"
     )
