@@ -43,7 +43,8 @@ def located_files(run: str, hosts: Hosts, *, retries: int) -> list[ReadFile]:
     """Return what the SRA Data Locator lists of a run: the archived run, and original files.
 
     Only what it gives a size and MD5 of. An archived run that no open address holds gets the
-    address `prefetch:<run>`; an original that none holds is left out.
+    address `prefetch:<run>`; an original that none holds is left out, and so is SRA Lite, whose
+    base qualities are made up.
     """
     answer = get_json(hosts.located(run), retries=retries) or {}
     files: list[ReadFile] = []
@@ -72,7 +73,9 @@ def _file(item: Mapping[str, Any], run: str) -> ReadFile | None:
         and not place.get("payRequired")
         and not place.get("rehydrationRequired")
     ]
-    archived = kind == "sra" and not BAM.search(name) and not FASTQ.search(name)
+    archived = (
+        kind == "sra" and "lite" not in name and not BAM.search(name) and not FASTQ.search(name)
+    )
     if not (item.get("size") and item.get("md5")) or not (open_links or archived):
         return None
     return ReadFile(

@@ -10,6 +10,7 @@ from pathlib import Path
 from epifoundation.errors import ConfigError
 
 HEADER = re.compile(r"^(?:local)?rule (\w+):$")
+NOTE = re.compile(r" \(\w+\)$")  # of an output: (update)
 REASONS = (  # of a reason that names several, the first of these
     ("Forced execution", "forced"),
     ("Params have changed", "settings or code"),
@@ -51,8 +52,10 @@ def read_jobs(text: str) -> list[Job]:
         if rule and "jobid" in said:
             pairs = (part.partition("=") for part in said.get("wildcards", "").split(", "))
             wildcards = {name: value for name, _, value in pairs if name}
-            outputs = tuple(filter(None, said.get("output", "").split(", ")))
-            jobs.append(Job(rule, _short(said.get("reason", "")), wildcards, outputs))
+            outputs = tuple(NOTE.sub("", part) for part in said.get("output", "").split(", "))
+            jobs.append(
+                Job(rule, _short(said.get("reason", "")), wildcards, tuple(filter(None, outputs)))
+            )
 
     for line in text.splitlines():
         if header := HEADER.match(line):

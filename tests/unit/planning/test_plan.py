@@ -60,7 +60,7 @@ def test_jobs_are_read_from_a_dry_run() -> None:
         "not there",
         {"sample": "liver"},
     )
-    assert first.outputs[1] == "results/acquire/liver/reads.tsv"
+    assert first.outputs == ("results/fastq/liver", "results/acquire/liver/reads.tsv")
     assert (last.rule, last.reason, last.wildcards) == ("all", "settings or code", {})
 
 
