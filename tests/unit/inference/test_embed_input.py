@@ -160,3 +160,14 @@ def test_a_file_damaged_in_its_middle_is_one_line(model, cells, tmp_path, capsys
     assert main(["embed", *map(str, arguments)]) == 2
     assert "m.h5ad is damaged" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "o.h5ad").exists()
+
+
+def test_a_damaged_model_is_one_line(model, cells, tmp_path, capsys):
+    cells.write_h5ad(tmp_path / "m.h5ad")
+    model.save(tmp_path / "model")
+    peaks = tmp_path / "model" / "peaks.bed.gz"
+    peaks.write_bytes(peaks.read_bytes()[:-9])
+    paths = ["--model", tmp_path / "model", "--matrix", tmp_path / "m.h5ad"]
+    assert main(["embed", *map(str, paths), "--output", str(tmp_path / "o.h5ad")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {peaks} cannot be read, or is damaged")
