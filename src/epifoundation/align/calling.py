@@ -67,7 +67,11 @@ def _check_same_nuclei(n_atac: NDArray[np.int64], n_umis: NDArray[np.int64]) -> 
     if len(many) < 2:
         return  # told by call_cells
     n_both, n_fewer = (many[0] & many[1]).sum(), min(many[0].sum(), many[1].sum())
-    if n_both < MIN_OVERLAP * n_fewer:
+    # a few barcodes of enormous counts can be all that is many: as many of either are compared too
+    n = max(many[0].sum(), many[1].sum())
+    first, second = (np.argsort(-counts, kind="stable")[:n] for counts in (n_atac, n_umis))
+    n_highest = np.intersect1d(first, second, assume_unique=True).size
+    if n_both < MIN_OVERLAP * n_fewer and n_highest < MIN_OVERLAP * n:
         message = (
             f"of {many[0].sum():,} barcodes with many ATAC fragments and {many[1].sum():,} with"
             f" many RNA UMIs only {n_both:,} are the same: the two libraries are of different"

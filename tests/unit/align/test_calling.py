@@ -55,6 +55,13 @@ def test_libraries_of_different_samples(ambient: float) -> None:
         call_cells(n_atac, np.roll(n_umis, 2_000))
 
 
+def test_enormous_counts_of_a_few_barcodes_are_no_other_sample() -> None:
+    n_atac, n_umis, _ = droplets(5, 400, 3_000, 0.05)
+    n_atac[-20:] = 3_000_000
+    with pytest.raises(AlignError, match="cannot be told from empty"):
+        call_cells(n_atac, n_umis)
+
+
 def test_excluded_barcodes_are_no_cells() -> None:
     n_atac, n_umis, truth = droplets(4, 400, 3_000, 0.05)
     excluded = np.arange(truth.size) < 40
