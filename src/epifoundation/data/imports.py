@@ -294,10 +294,11 @@ def _integer_counts(loaded: ad.AnnData, path: Path | str) -> sparse.csr_matrix:
 
 
 def kept_obs(obs: pd.DataFrame) -> pd.DataFrame:
-    """Return cell_type and batch where they are told, as text, whatever names them."""
+    """Return cell_type and batch where they are told, as text, empty if missing."""
     other = {old: new for old, new in OTHER_NAMES.items() if new not in obs}
     obs = obs.rename(columns=other)
-    kept = obs[[column for column in KEPT_OBS if column in obs]].astype(str)
+    kept = obs[[column for column in KEPT_OBS if column in obs]].astype(object)
+    kept = kept.where(kept.notna(), "").astype(str)
     kept.index = pd.Index(obs.index.astype(str).to_numpy(dtype=object))
     return kept
 

@@ -112,6 +112,14 @@ def test_counts_are_recovered_from_log_normalised_rna(files, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("large", [0, 2**40])
+def test_a_missing_type_is_no_type(files, tmp_path, large: int) -> None:
+    files[0].obs.loc["cell3", "annot"] = np.nan
+    cells, _ = imported(files, tmp_path, large, qc=None)
+    assert cells.obs.loc["released#cell3", "cell_type"] == ""
+    assert (cells.obs["cell_type"] == "").sum() == 1
+
+
+@pytest.mark.parametrize("large", [0, 2**40])
 def test_one_gzipped_file_of_both_modalities(files, tmp_path, large: int) -> None:
     expected, _ = imported(files, tmp_path, 0, qc=None)
     rna, atac = files
