@@ -23,8 +23,9 @@ for (const table of document.querySelectorAll("table.data")) {
   }
 
   [...table.tHead.rows[0].cells].forEach((head, column) => {
-    const button = document.createElement("button");
-    button.type = "button";
+    const button = document.createElement("span");  // with a button, print repeats no header
+    button.setAttribute("role", "button");
+    button.tabIndex = 0;
     button.title = "sort";
     button.append(...head.childNodes);
     head.append(button);
@@ -33,6 +34,11 @@ for (const table of document.querySelectorAll("table.data")) {
       for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       sort(column, down);
+    });
+    button.addEventListener("keydown", (press) => {
+      if (press.key !== "Enter" && press.key !== " ") return;
+      press.preventDefault();
+      button.click();
     });
   });
 

@@ -15,7 +15,7 @@ READ = """
 const cells = (table, column) => [...table.tBodies[0].rows].filter((row) => !row.hidden)
   .map((row) => row.cells[column].innerText.split("\\n")[0]);
 const table = document.querySelector("table.data");
-const press = (column) => table.tHead.rows[0].cells[column].querySelector("button").click();
+const press = (column) => table.tHead.rows[0].cells[column].querySelector("[role=button]").click();
 const type = (words) => {
   const field = table.parentElement.previousElementSibling.querySelector("input");
   field.value = words;
@@ -80,6 +80,10 @@ def test_a_table_is_shown_sorted_and_filtered(browser, table):
     assert down[4].startswith("—")
     order = browser.run("return document.querySelector('th[aria-sort]').getAttribute('aria-sort')")
     assert order == "descending"
+    keyed = "new KeyboardEvent('keydown', {key: 'Enter'})"
+    button = "table.tHead.rows[0].cells[2].querySelector('[role=button]')"
+    again = browser.run(f"{READ} {button}.dispatchEvent({keyed}); return cells(table, 2)")
+    assert again == up
     by_name = browser.run(READ + "press(1); return cells(table, 1)")
     assert by_name == sorted(by_name, key=str.lower)
     assert browser.run(READ + "type('logistic lsi'); return cells(table, 1)") == [
