@@ -22,6 +22,7 @@ class Cost:
     scratch_gb: float
     source: str
     is_recorded: bool = False
+    is_of_model: bool = False  # grows with the model
 
 
 def read_costs(recorded: Path, device: str) -> dict[str, Cost]:
@@ -47,6 +48,7 @@ def read_costs(recorded: Path, device: str) -> dict[str, Cost]:
             float(row["scratch_gb"]),
             row["recorded"].partition(":")[0] if is_recorded else row["source"],
             is_recorded,
+            is_of_model=gpu > 0,
         )
     return costs
 

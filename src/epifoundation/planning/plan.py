@@ -15,6 +15,8 @@ from epifoundation.planning.sizes import Sizes, size_on_disk
 from epifoundation.samples import Sample, SampleSheet
 
 SIMULATED = 0.005  # share of the human genome, and of a model over all its peaks
+SIMULATED_ALIGNMENT = 0.04  # of the hours that a GB of reads takes on the human genome
+PAPER_MODEL = 6 * 512**2 * 12_000  # layers x width^2 x peaks of a cell, of which costs were taken
 
 
 def cost_of_jobs(
@@ -22,7 +24,8 @@ def cost_of_jobs(
 ) -> pd.DataFrame:
     """Return a row per job: stage, rule, wildcards, reason, and what it takes."""
     results = Path(cfg.results_dir)
-    sizes = Sizes(sheet, results)
+    sizes = Sizes(sheet, results, simulated=cfg.simulate is not None)
+    model = cfg.model.n_layers * cfg.model.d_model**2 * cfg.model.max_peaks / PAPER_MODEL
     costs = read_costs(recorded, cfg.training.device)
     epochs = {
         "pretrain": cfg.pretrain.epochs,
@@ -41,6 +44,9 @@ def cost_of_jobs(
             "cell": float(cells),
             "cell_epoch": float(cells * epochs.get(job.rule, 1)),
         }[cost.per]
+        size = model if cost.is_of_model else 1.0
+        if cfg.simulate:
+            size *= {"job": SIMULATED, "gb": SIMULATED_ALIGNMENT}.get(cost.per, 1.0)
         space = 1.0 if cost.per == "cell_epoch" else units
         if cfg.simulate and cost.per in ("job", "cell_epoch"):
             space *= SIMULATED  # its genome and models are small
@@ -53,8 +59,8 @@ def cost_of_jobs(
                 "job": " ".join(job.wildcards.values()),
                 "reason": job.reason,
                 "download_gb": sum(map(sizes.download_gb, samples)) * (job.rule == "download"),
-                "cpu_hours": own if own is not None else units * cost.cpu_hours,
-                "gpu_hours": units * cost.gpu_hours,
+                "cpu_hours": own if own is not None else size * units * cost.cpu_hours,
+                "gpu_hours": size * units * cost.gpu_hours,
                 "kept_gb": kept or space * cost.kept_gb,
                 "scratch_gb": space * cost.scratch_gb,
                 "source": "this run's benchmarks" if own is not None else cost.source,
@@ -87,7 +93,7 @@ def _samples_of(job: Job, sheet: SampleSheet) -> list[Sample]:
 
 def printed(table: pd.DataFrame, sheet: SampleSheet, cfg: Config) -> str:
     """Return the plan as a page of text: costs by stage and rule, disk, and cautions."""
-    sizes = Sizes(sheet, Path(cfg.results_dir))
+    sizes = Sizes(sheet, Path(cfg.results_dir), simulated=cfg.simulate is not None)
     lines = [_line("stage", "jobs", "why", "fetch GB", "CPU h", "GPU h", "disk GB"), "-" * 100]
     for stage, of_stage in table.groupby("stage", sort=False):
         lines.append(_total(str(stage).upper(), of_stage))
@@ -105,9 +111,10 @@ def printed(table: pd.DataFrame, sheet: SampleSheet, cfg: Config) -> str:
     )
     guessed = sum(not sizes.is_known(row) for row in _with_reads(table, sheet))
     if guessed:
+        source = "as simulated" if cfg.simulate else "the mean of those known"
         lines.append(
             f"Reads of {guessed} samples have no known size before `resolve`; each is taken for"
-            f" {sizes.typical_gb:.0f} GB, the mean of those known."
+            f" {sizes.typical_gb:.2g} GB, {source}."
         )
     lines.append(
         "Hours of rules marked * are estimates, explained in column `source` of plan.tsv; the"

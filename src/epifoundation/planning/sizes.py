@@ -8,18 +8,20 @@ import pandas as pd
 from epifoundation.samples import Sample, SampleSheet
 
 CELLS_A_SAMPLE = 6_300  # the authors' atlas: about 120,000 cells of 19 samples
+SIMULATED_CELLS, SIMULATED_GB = 400, 0.1  # of a simulated sample
 GB = 1e9
 
 
 class Sizes:
     """How much a sample's reads are, and how many cells it has: known, told or assumed."""
 
-    def __init__(self, sheet: SampleSheet, results: Path) -> None:
+    def __init__(self, sheet: SampleSheet, results: Path, *, simulated: bool) -> None:
         self.sheet = sheet
         self.results = results
         self.manifests = {row.sample: self._manifest(row.sample) for row in sheet.rows}
         told = [float(row.reads_gb) for row in sheet.rows if row.reads_gb]
-        self.typical_gb = sum(told) / len(told) if told else 0.0
+        self.typical_gb = sum(told) / len(told) if told else SIMULATED_GB * simulated
+        self.typical_cells = SIMULATED_CELLS if simulated else CELLS_A_SAMPLE
 
     def _manifest(self, sample: str) -> pd.DataFrame | None:
         path = self.results / "acquire" / sample / "manifest.tsv"
@@ -40,10 +42,10 @@ class Sizes:
         return known or sample.entry != "fastq" or not self.typical_gb
 
     def download_gb(self, sample: Sample) -> float:
-        """Return how much of a sample's reads is still to come over the network."""
+        """Return how much of a sample's reads is still to come, but of a catalogue of one's own."""
         manifest = self.manifests[sample.sample]
         if manifest is None:
-            return self.reads_gb(sample)
+            return 0.0 if sample.source == "catalogue" else self.reads_gb(sample)
         remote = manifest[~manifest["url"].str.startswith("file:")]
         incoming = self.results / "fastq" / f".incoming-{sample.sample}"
         here = sum(p.stat().st_size for p in incoming.glob("*") if p.is_file())
@@ -55,7 +57,7 @@ class Sizes:
         if labels.exists():
             with labels.open() as handle:
                 return sum(1 for _ in handle) - 1
-        return CELLS_A_SAMPLE
+        return self.typical_cells
 
 
 def size_on_disk(outputs: Sequence[str]) -> float:
