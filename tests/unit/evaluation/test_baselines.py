@@ -28,6 +28,7 @@ from epifoundation.evaluation.inputs import annotation_cells, integration_cells,
 from epifoundation.evaluation.integration import integration_metrics
 
 N_CELLS, N_PEAKS, N_TYPES = 160, 200, 3
+FITTED = ["gene_mean", "depth_only", "lsi_ridge", "lsi_neighbours", "binary_ridge"]
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +158,44 @@ def test_controls_in_their_order(annotation):
     assert accuracy(annotation, "depth_only") < 0.6
 
 
+@pytest.fixture
+def as_bytes(planted):
+    """The same peaks in the type that the store gives, with more open peaks than a byte counts."""
+    always = sparse.csr_matrix(np.ones((N_CELLS, 300)))
+    return {
+        dtype: sparse.csr_matrix(sparse.hstack([planted[0], always]), dtype=dtype)
+        for dtype in (np.uint8, np.float32)
+    }
+
+
+@pytest.mark.parametrize("method", [name for name, row in ANNOTATION.items() if not row.apart])
+def test_peaks_in_bytes_annotate_alike(annotation, as_bytes, method):
+    first, second = (
+        ANNOTATION[method].run(replace(annotation, accessible=peaks), 0)[0]
+        for peaks in as_bytes.values()
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("method", FITTED)
+def test_peaks_in_bytes_predict_alike(expression, as_bytes, method):
+    first, second = (
+        EXPRESSION[method].run(replace(expression, accessible=peaks), 0)
+        for peaks in as_bytes.values()
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("method", ["pca", "harmony", "lsi"])
+def test_peaks_in_bytes_embed_alike(integration, as_bytes, method):
+    first, second = (
+        INTEGRATION[method].run(replace(integration, accessible=peaks), 0)
+        for peaks in as_bytes.values()
+    )
+    np.testing.assert_array_equal(first, second)
+    assert as_bytes[np.float32].max() == 1  # what is given is not changed
+
+
 def test_shuffled_types_fall_to_chance(annotation):
     shuffled = np.random.default_rng(0).permutation(annotation.cell_type)
     assert accuracy(replace(annotation, cell_type=shuffled), "lsi_logistic") < 0.55
@@ -169,9 +208,6 @@ def test_annotation_never_reads_test_types(annotation, method):
     second, same = ANNOTATION[method].run(replace(annotation, cell_type=masked), 0)
     np.testing.assert_array_equal(first, second)
     assert names == same
-
-
-FITTED = ["gene_mean", "depth_only", "lsi_ridge", "lsi_neighbours", "binary_ridge"]
 
 
 @pytest.mark.parametrize("method", FITTED)

@@ -1,6 +1,7 @@
 """PCA, Harmony on it, LSI, and a random embedding."""
 
 import numpy as np
+from scipy import sparse
 
 from epifoundation.data.latent import lsi, tf_idf
 from epifoundation.evaluation.baselines.cells import Floats, IntegrationCells
@@ -15,7 +16,9 @@ def embed_pca(cells: IntegrationCells, seed: int) -> Floats:
     import anndata as ad
     import scanpy as sc
 
-    data = ad.AnnData(cells.accessible.astype(np.float32))
+    peaks = cells.accessible
+    values = peaks.data.astype(np.float32)  # changed below; which peaks they are of is shared
+    data = ad.AnnData(sparse.csr_matrix((values, peaks.indices, peaks.indptr), peaks.shape))
     sc.pp.normalize_total(data, target_sum=TARGET_SUM)
     sc.pp.log1p(data)
     n_components = min(N_COMPONENTS, min(data.shape) - 1)
