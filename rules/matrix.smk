@@ -97,6 +97,7 @@ rule import_matrices:
         code=code_of(
             *IMPORT_CODE,
             "contracts.py",
+            "data/by_rows.py",
             "data/cells.py",
             "data/criteria.py",
             "data/csr_files.py",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import anndata as ad
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from epifoundation.config import QcConfig
+from epifoundation.data.by_rows import by_rows
 from epifoundation.data.cells import cell_obs, cells_of_matrices
 from epifoundation.data.criteria import filter_cells, qc_alternatives
 from epifoundation.data.csr_files import RowAppender, check_room, csr_blocks, take_columns
@@ -95,10 +97,11 @@ class CountsFile:
     place: NDArray[np.int64]
 
     @classmethod
-    def open(cls, path: Path, features: tuple[str, ...], stack: ExitStack) -> Self:
+    def open(cls, path: Path, features: tuple[str, ...], scratch: Path, stack: ExitStack) -> Self:
         """Open until the end of `stack`; of layers/counts, X and raw/X the first with counts.
 
-        Of features with types those of `features` are taken.
+        Of features with types those of `features` are taken. Matrices stored otherwise than by rows
+        are rewritten in `scratch`.
         """
         try:
             file = stack.enter_context(h5py.File(path))
@@ -110,14 +113,10 @@ class CountsFile:
             raise DataError(message) from error
         wanted = of_modality(var, features, path)
         place = np.where(wanted, np.cumsum(wanted) - 1, -1)
-        for group in places:
-            kind = group.attrs.get("encoding-type", "array")
-            if kind != "csr_matrix":
-                message = (
-                    f"{path}: {group.name} is stored as {kind}, of which a file as large as this"
-                    " cannot be read row by row. Write it as csr_matrix."
-                )
-                raise DataError(message)
+        for stored in places:
+            group = by_rows(stored, scratch)
+            if group is not stored:
+                stack.enter_context(group.file)
             if not obs.empty and integers_of(next(csr_blocks(group))) is not None:
                 logger.info("%s: %d cells × %d, counts from %s", path, *group.attrs["shape"], group)
                 return cls(path, obs, var[wanted], group, place)
@@ -176,8 +175,9 @@ def _stream(
     mitochondrial: str,
 ) -> Tables:
     with ExitStack() as stack:
-        rna = CountsFile.open(paths[0], GENE_FEATURES, stack)
-        atac = CountsFile.open(paths[1], PEAK_FEATURES, stack)
+        folder = stack.enter_context(TemporaryDirectory(dir=output.parent, prefix=".scratch-"))
+        rna = CountsFile.open(paths[0], GENE_FEATURES, Path(folder), stack)
+        atac = CountsFile.open(paths[1], PEAK_FEATURES, Path(folder), stack)
         var = genes_of_file(rna.var, genes, rna.path)
         peaks = peaks_of_file(atac.var, atac.path)
         obs, rows = _paired(rna, atac, sample)
