@@ -57,8 +57,11 @@ def _one_versus_rest_auc(predictions: pd.DataFrame, truth: np.ndarray) -> Score:
         else:
             areas.append(0.5)
             unknown.append(name)
-    note = f"never scored, counted 0.5: {', '.join(unknown)}" if unknown else ""
-    return Score(float(np.mean(areas)), note)
+    scored = [name for name in predictions if str(name).startswith(SCORE_PREFIX)]
+    n_absent = len(scored) - (len(present) - len(unknown))
+    notes = [f"never scored, counted 0.5: {', '.join(unknown)}"] if unknown else []
+    notes += [f"{n_absent} types that do not occur left out"] if n_absent else []
+    return Score(float(np.mean(areas)), "; ".join(notes))
 
 
 def prediction_table(cells: pd.Index, scores: np.ndarray, cell_types: list[str]) -> pd.DataFrame:

@@ -37,6 +37,7 @@ def test_a_predicted_type_that_does_not_occur_counts_zero():
     )
     assert found["macro_f1"].value == pytest.approx((1 + 2 / 3 + 0) / 3)
     assert found["macro_f1"].note == "1 predicted types do not occur and count 0"
+    assert found["roc_auc"].note == "1 types that do not occur left out"
 
 
 def test_a_type_missing_from_training_counts_half_an_auc():
