@@ -109,10 +109,15 @@ def comparisons_section(path: str | None) -> Section:
         "EpiFoundation minus each other method, with the 95 % interval of the difference over test"
         " cells, donors or seeds. Undecided: the interval holds 0, or there is none."
     )
+    said: dict[tuple[str, str], dict[str, None]] = {}
+    for row in table[table["note"] != ""].to_dict("records"):
+        said.setdefault((str(row["task"]), str(row["note"])), {})[str(row["dataset"])] = None
+    section.notes += [f"{task}, {', '.join(names)}: {note}" for (task, note), names in said.items()]
     counts = pd.crosstab([table["task"], table["drawn"]], table["better"]).reset_index()
     section.frames.append(frame_of(counts, "How many comparisons are decided"))
-    names = table["method"].map(method_name), table["metric"].map(metric_name)
-    shown = table.assign(method=names[0], metric=names[1])
+    shown = table.assign(
+        method=table["method"].map(method_name), metric=table["metric"].map(metric_name)
+    )
     shown = shown if shown["atlas"].nunique() > 1 else shown.drop(columns="atlas")
     section.frames.append(frame_of(shown, "Differences from EpiFoundation", folded=True))
     return section

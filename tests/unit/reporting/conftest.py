@@ -85,7 +85,7 @@ def report_files(tmp_path):
     difference = {**common, "task": "annotation", "method": "majority", "metric": "macro_f1"}
     difference |= {"drawn": "cells", "seed": "0", "epifoundation": 0.3, "other": 0.1}
     difference |= {"difference": 0.2, "low": 0.1, "high": 0.3, "better": "EpiFoundation"}
-    difference |= {"n_drawn": 97, "note": ""}
+    difference |= {"n_drawn": 97, "note": "few cells tell little"}
     COMPARISONS.write(pd.DataFrame([difference]), tmp_path / "comparisons.tsv")
     label = {"barcode": ["a", "b"], "cluster": ["0", "0"], "cell_type": ["podocyte"] * 2}
     label |= {"score": [0.7, 0.7], "margin": [0.0123, 0.0123], "runner_up": ["pericyte"] * 2}

@@ -70,5 +70,6 @@ def test_hashes_versions_and_comparisons_are_there(report_files, sample, tmp_pat
     for text in ("split, mini Kidney paper seed 0", "abcdef", "vocabulary, mini Kidney"):
         assert text in page
     assert "Differences from EpiFoundation (1 rows)" in page
+    assert "annotation, Kidney: few cells tell little" in page
     assert "scikit-learn" in page
     assert program_version("no_such_program") == "not on this machine"
