@@ -204,3 +204,16 @@ def test_a_damaged_file(files, tmp_path) -> None:
             mitochondrial="chrM",
             large=0,
         )
+
+
+@pytest.mark.parametrize("name", ["B_abffffe", "D_e056d38"])
+def test_real_marrow_is_the_same_either_way(shared, tmp_path, name: str) -> None:
+    paths = [shared / f"data/bmmc_neurips2021/{name}.{kind}.h5ad" for kind in ("rna", "atac")]
+    made = []
+    for large in (0, 2**40):
+        output = tmp_path / f"{large}.h5mu"
+        tables = import_cells(*paths, output, SAMPLE, None, None, mitochondrial="chrM", large=large)
+        made.append((read_multiome(output), tables))
+    assert_same(*made)
+    assert made[0][0].n_obs == 500
+    assert made[0][0].obs["cell_type"].nunique() > 15
