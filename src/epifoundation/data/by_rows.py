@@ -26,6 +26,12 @@ def by_rows(stored: h5py.Group | h5py.Dataset, folder: Path) -> h5py.Group:
     kind = stored.attrs.get("encoding-type", "array")
     if kind == "csr_matrix":
         return stored
+    if kind == "array" and isinstance(stored, h5py.Group):
+        message = (
+            f"{stored.file.filename}: {stored.name} is of an old format of anndata. Read it by"
+            " anndata.read_h5ad and write it again."
+        )
+        raise DataError(message)
     if kind not in ("csc_matrix", "array"):
         message = f"{stored.file.filename}: {stored.name} is a {kind}, expected a matrix of counts"
         raise DataError(message)

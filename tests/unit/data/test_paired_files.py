@@ -3,6 +3,7 @@
 import gzip
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -189,6 +190,16 @@ def test_what_cannot_be_used_leaves_nothing(files, tmp_path, change, message: st
     assert sorted(path.name for path in tmp_path.iterdir()) == ["atac.h5ad", "rna.h5ad"]
 
 
+def test_matrices_of_old_anndata(files, tmp_path) -> None:
+    imported(files, tmp_path, 0)
+    with h5py.File(tmp_path / "atac.h5ad", "r+") as file:
+        del file["X"].attrs["encoding-type"]
+        file["X"].attrs["h5sparse_format"] = "csr"
+    paths = (tmp_path / "rna.h5ad", tmp_path / "atac.h5ad")
+    with pytest.raises(DataError, match="atac.h5ad: /X is of an old format.*write it again"):
+        import_cells(*paths, tmp_path / "m.h5mu", SAMPLE, QC, None, mitochondrial="chrM", large=0)
+
+
 def test_a_damaged_file(files, tmp_path) -> None:
     imported(files, tmp_path, 0)
     whole = (tmp_path / "atac.h5ad").read_bytes()
@@ -206,6 +217,7 @@ def test_a_damaged_file(files, tmp_path) -> None:
         )
 
 
+@pytest.mark.filterwarnings("ignore:.*written without encoding metadata")
 @pytest.mark.parametrize("name", ["B_abffffe", "D_e056d38"])
 def test_real_marrow_is_the_same_either_way(shared, tmp_path, name: str) -> None:
     paths = [shared / f"data/bmmc_neurips2021/{name}.{kind}.h5ad" for kind in ("rna", "atac")]
