@@ -30,6 +30,8 @@ from epifoundation.reporting.run_sections import (
 )
 from epifoundation.reporting.sections import Image, Section, frame_of
 
+PIXELS_PER_PIXEL = 2  # of a figure to one of the page: sharp on phones, all figures of one scale
+
 
 @dataclass(frozen=True)
 class ReportFiles:
@@ -125,5 +127,7 @@ def _body(path: str) -> str:
 
 def _image(path: str, name: str) -> Image:
     atlas, _, figure = name.rpartition(" ")
-    data = base64.b64encode(Path(path).read_bytes()).decode()
-    return Image(f"{atlas}: {caption_of(figure)}", data)
+    content = Path(path).read_bytes()
+    wide = int.from_bytes(content[16:20], "big")  # where a PNG has its width
+    data = base64.b64encode(content).decode()
+    return Image(f"{atlas}: {caption_of(figure)}", data, max(wide // PIXELS_PER_PIXEL, 1))

@@ -131,11 +131,11 @@ def missing_section(metrics: pd.DataFrame) -> Section:
         section.notes.append("Every method has every number: nothing was skipped, nothing failed.")
         return section
     section.notes.append("What has no number in the tables, and the reason that was left.")
-    keys = ["task", "atlas", "dataset", "protocol", "method", "note"]
+    keys = ["task", "atlas", "dataset", "protocol", "note"]
     rows = [
         {
             **dict(zip(keys[:-1], map(str, names[:-1]), strict=True)),
-            "method": method_name(str(names[4])),
+            "methods": ", ".join(dict.fromkeys(map(method_name, group["method"]))),
             "metrics": ", ".join(dict.fromkeys(map(metric_name, group["metric"]))),
             "reason": str(names[-1]) or "no reason was left",
         }

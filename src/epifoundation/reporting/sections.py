@@ -19,10 +19,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class Image:
-    """A PNG, encoded."""
+    """A PNG, encoded, and as many pixels of the page as it is wide there."""
 
     caption: str
     data: str
+    width: int
 
 
 @dataclass

@@ -46,7 +46,11 @@ def rows_of(section, place=0):
 def test_what_has_no_number_is_listed_with_its_reason(report_files):
     metrics = METRICS.read(report_files.metrics)
     (row,) = rows_of(missing_section(metrics))
-    assert (row["method"], row["metrics"], row["reason"]) == ("scANVI", "Macro F1", "out of memory")
+    assert (row["methods"], row["metrics"], row["reason"]) == (
+        "scANVI",
+        "Macro F1",
+        "out of memory",
+    )
     complete = missing_section(metrics[metrics["value"].notna()])
     assert complete.frames == []
     assert "nothing was skipped, nothing failed" in complete.notes[0]
