@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from sklearn.metrics import normalized_mutual_info_score, silhouette_samples
+from sklearn.metrics import silhouette_samples
 
 from epifoundation.errors import EvaluationError
 from epifoundation.evaluation.embedded import (
@@ -27,6 +27,8 @@ from epifoundation.evaluation.integration_variants import (
     VARIANT_METRICS,
     adapted_batch_silhouette,
     batch_lisi,
+    best_clustering_ari,
+    best_resolution,
     clustering_nmi,
     neighbour_purity,
     overall_batch_silhouette,
@@ -87,6 +89,7 @@ def integration_metrics(
     if variants:
         scores |= {
             "nmi_resolution_1": clustering_nmi(cells, clusters),
+            "ari": best_clustering_ari(cells, clusters),
             "basw_text": overall_batch_silhouette(cells),
             "gc_text": neighbour_purity(cells, graph.distances),
             "bras": adapted_batch_silhouette(cells),
@@ -143,12 +146,8 @@ def best_clustering_nmi(cells: Labelled, clusters: Clusterings) -> Score:
     """Return the best NMI of types with Leiden clusters over the resolutions given."""
     if cells.n_types == 1:
         return Score.undefined("one cell type only")
-    scores = {
-        resolution: float(normalized_mutual_info_score(members, cells.types))
-        for resolution, members in clusters.items()
-    }
-    best = max(scores, key=lambda resolution: scores[resolution])
-    return Score(scores[best], f"resolution {best} chosen by the labels")
+    best, value = best_resolution(cells, clusters)
+    return Score(value, f"resolution {best} chosen by the labels")
 
 
 def type_silhouette(cells: Labelled, silhouettes: Floats | None) -> Score:
