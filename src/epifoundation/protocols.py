@@ -67,7 +67,9 @@ def why_no_tissue_cannot(sheet: SampleSheet, atlas: str, dataset: str) -> str:
     tissues = _tissues(sheet.members(atlas, dataset))
     named = ", ".join(tissues)
     left = set(_tissues(sheet.members(atlas, ATLAS_DATASET)))
-    if dataset == ATLAS_DATASET or not left - set(tissues):
+    if dataset == ATLAS_DATASET:
+        return f"no_tissue: {dataset} has every tissue that there is to pretrain on"
+    if not left - set(tissues):
         return f"no_tissue: without {named} nothing is left to pretrain on"
     if not left & set(tissues):
         return f"no_tissue: the atlas has no sample of tissue {named}, so it is the full model"
