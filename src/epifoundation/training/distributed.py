@@ -93,8 +93,8 @@ def devices_of(execution: ExecutionConfig, n_devices: int) -> list[torch.device]
     if execution.device == "cpu" or (execution.device == "auto" and n_gpus == 0):
         if n_devices > 1:
             logger.warning(
-                "training.n_devices is %d and no GPU is used: as many processes share the CPU,"
-                " which is seldom faster than one",
+                "training.n_devices is %d and no GPU is used: as many processes share the CPU and"
+                " its threads",
                 n_devices,
             )
         return [torch.device("cpu")] * n_devices

@@ -87,7 +87,7 @@ def _wait(context: ProcessContext, folder: Path, asked: list[int]) -> None:
     except (ProcessExitedException, ProcessRaisedException) as error:
         _refuse(folder)
         codes = [process.exitcode or 0 for process in context.processes]
-        if asked and isinstance(error, ProcessExitedException) and -signal.SIGTERM in codes:
+        if asked and getattr(error, "signal_name", None) == signal.SIGTERM.name:
             end(asked, "asked to stop while the processes started; nothing new to save")
         # The others are ended by SIGTERM, or notice that their peer is gone.
         killed = [code for code in codes if code < 0 and code != -signal.SIGTERM]
