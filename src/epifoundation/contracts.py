@@ -323,7 +323,9 @@ METRICS = Table(
     # Metrics beside those of Tables 1 to 4: `f1:<type>` (n_cells: the type's test cells);
     # `<metric>:depth_low`, `:depth_mid`, `:depth_high` of accuracy, macro_f1, mse, pearson (a third
     # of the test cells each, by open peaks); `depth_r2` (log depth from the embedding; larger is
-    # worse). A method or data set that a protocol cannot have keeps its rows, value empty.
+    # worse); those of evaluation/integration_variants.py and evaluation/expression_variants.py.
+    # A method or data set that a protocol cannot have keeps its rows, value empty; a `note` that
+    # begins with `failed: ` says that the method broke down (rule complete).
     made_by="rule score",
     key=("atlas", "dataset", "protocol", "task", "method", "seed", "metric"),
     dtypes={
