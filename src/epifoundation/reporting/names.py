@@ -68,6 +68,11 @@ PROTOCOLS = {
     "donor_held_out": "whole donors held out",
     "label_free": "pretrained only, no label seen",
 }
+GROUPS = {  # of test cells, other than types
+    "depth_low": "third with the fewest open peaks",
+    "depth_mid": "middle third by open peaks",
+    "depth_high": "third with the most open peaks",
+}
 FEW_SHOT = "few_shot_"
 SMALLER = ("mse", "depth_r2")
 NEITHER = ("tissue_accuracy",)  # said, not ranked: in the atlas a batch is a tissue
@@ -87,7 +92,12 @@ def metric_name(metric: str) -> str:
         if name is None and base.endswith(suffix):
             name = metric_name(base.removesuffix(suffix)) + words
     name = name or base.replace("_", " ")
-    return f"{name} of {group}" if group else name
+    return f"{name} of {group_name(group)}" if group else name
+
+
+def group_name(group: str) -> str:
+    """Return how a group of test cells is called: a cell type by its own name."""
+    return GROUPS.get(group, group)
 
 
 def protocol_name(protocol: str) -> str:

@@ -11,6 +11,7 @@ from epifoundation.reporting.layouts import NOT_PRINTED, Layout
 from epifoundation.reporting.names import (
     BETWEEN,
     arrow,
+    group_name,
     method_name,
     metric_name,
     protocol_name,
@@ -197,7 +198,8 @@ def _groups(table: pd.DataFrame, title: str, protocol: str) -> list[Grid]:
         rows = []
         for keys, own in part.groupby(["atlas", "dataset", "group"], sort=False):
             cells = {str(row["method"]): number_cell(row) for row in own.to_dict("records")}
-            row = [*(Cell(str(key)) for key in keys), Cell(str(own["n_cells"].iloc[0]))]
+            names = [str(keys[0]), str(keys[1]), group_name(str(keys[2]))]
+            row = [*map(Cell, names), Cell(str(own["n_cells"].iloc[0]))]
             row += [cells.get(method, Cell("", reason=NOT_SCORED)) for method in methods]
             rows.append(row)
         name = f"{metric_name(str(metric))}{arrow(str(metric))} by group"

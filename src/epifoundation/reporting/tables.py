@@ -15,7 +15,7 @@ from epifoundation.reporting.layouts import (
     UNRANKED,
     Layout,
 )
-from epifoundation.reporting.names import METHOD_NAMES, direction
+from epifoundation.reporting.names import BETWEEN, METHOD_NAMES, direction
 
 TOLERANCE = 0.02  # a score within this of the printed one is reproduced; MSE: this share of it
 IDENTITY = ["atlas", "dataset", "protocol", "method"]
@@ -123,18 +123,22 @@ def verdict(value: float, printed: float, metric: str, *, comparable: bool) -> s
 
 
 def _best(table: pd.DataFrame, *, by_block: bool) -> pd.Series:
-    """Return whether a number is the best of its data set, metric and, if so, block."""
+    """Return whether a number is the best of its data set, metric and, if so, block.
+
+    Where all are equal, none is.
+    """
     keys = ["atlas", "dataset", "protocol", "metric", *(["block"] if by_block else [])]
     sign = table["metric"].map(direction).astype(float)
     can_win = ~table["method"].isin(UNRANKED) & (sign != 0)
     ranked = (table["value"].astype(float) * sign).where(can_win)
     groups = ranked.groupby([table[key] for key in keys])
-    return (ranked == groups.transform("max")) & (groups.transform("count") > 1)
+    return (ranked == groups.transform("max")) & (groups.transform("nunique") > 1)
 
 
 def _losses(chosen: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     """Return what each ablation loses, full model minus ablated, over the seeds of both."""
     keys = ["atlas", "dataset", "protocol", "metric", "seed"]
+    chosen = chosen[~chosen["metric"].str.contains(BETWEEN)]  # of all test cells alone
     full = chosen[chosen["method"] == layout.full].set_index(keys)["value"]
     ablated = chosen[chosen["method"] != layout.full]
     paired = ablated.join(full.rename("full"), on=keys)

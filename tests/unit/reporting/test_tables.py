@@ -67,6 +67,9 @@ def metrics():
         row("expression", "a_new_method", "a_new_metric", 1.5),
         row("ablation", "epifoundation", "nmi", 0.57),
         row("ablation", "epifoundation_no_batch", "nmi", 0.40),
+        row("ablation", "epifoundation", "f1:T cell", 0.7),
+        row("ablation", "epifoundation_no_batch", "f1:T cell", 0.6),
+        row("ablation", "epifoundation_no_batch", "accuracy:depth_low", 0.6),
         row("ablation", "epifoundation", "tissue_accuracy", 0.9, n_donors=0, input_hash=""),
     ]
     table = pd.DataFrame(rows)
@@ -159,6 +162,10 @@ def test_the_smallest_error_is_best(metrics):
     assert list(table.loc[table["best"], "method"]) == ["gene_mean", "gene_mean"]
 
 
+def test_equals_have_no_best(metrics):
+    assert not result(metrics.assign(value=0.5), 1)["best"].any()
+
+
 def test_seeds_are_averaged(metrics):
     second = metrics.assign(seed=1, value=metrics["value"] + 0.1, n_donors=4)
     ours = cell(result(pd.concat([metrics, second]), 4), "epifoundation")
@@ -216,6 +223,11 @@ def test_types_have_rows_with_their_support(metrics):
     assert part.rows[0][-1].bold
 
 
+def test_thirds_by_depth_are_called_so(metrics):
+    (cells,) = grid(page(metrics, 4), "Table 4c, ACC").rows
+    assert cells[2].text == "third with the fewest open peaks"
+
+
 def test_metrics_and_methods_without_a_name_are_shown_by_their_key(metrics):
     part = grid(page(metrics, 3), "Table 3b")
     assert {"MSE, balanced ↓", "a new metric"} <= set(part.header)
@@ -233,6 +245,7 @@ def test_what_an_ablation_loses_stands_beside_the_deviation_of_seeds(metrics):
     second.loc[no_batch, "value"] += 0.02
     made = page(pd.concat([metrics, second]), 4)
     (cells,) = grid(made, "Table 4d").rows
+    assert grid(made, "Table 4d").header[3:] == ["NMI", "Seeds"]
     assert cells[2].text == METHOD_NAMES["epifoundation_no_batch"]
     assert cells[3].text == "+0.1600 ± 0.0141"
     assert cells[3].details == ("paper +0.1327, 9.4 of our deviations",)
