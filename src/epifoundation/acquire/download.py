@@ -21,6 +21,9 @@ from epifoundation.errors import AcquireError
 
 logger = logging.getLogger(__name__)
 
+# What is made of a byte: bamtofastq's gzipped FASTQ; fasterq-dump's plain FASTQ and its scratch.
+MADE_OF = {"fastq": 0.0, "bam": 1.2, "sra": 6.0}
+
 
 def download(
     manifest: pd.DataFrame,
@@ -163,12 +166,14 @@ def _fetch_all(
 
 def _check_space(manifest: pd.DataFrame, incoming: Path) -> None:
     here = sum(path.stat().st_size for path in incoming.iterdir() if path.is_file())
-    needed = int(manifest["bytes"].sum()) - here
+    made = int((manifest["bytes"] * manifest["route"].map(MADE_OF)).sum())
+    needed = int(manifest["bytes"].sum()) - here + made
     free = shutil.disk_usage(incoming).free
     if needed > free:
         message = (
-            f"{incoming.parent}: {needed / 1e9:,.1f} GB are still to be fetched and only"
-            f" {free / 1e9:,.1f} GB are free. Make room, or set results_dir to a larger disk."
+            f"{incoming.parent}: {needed / 1e9:,.3g} GB are still needed, for files to fetch and for"
+            f" FASTQ made of them, and only {free / 1e9:,.3g} GB are free. Make room, or set"
+            " results_dir to a larger disk."
         )
         raise AcquireError(message)
 

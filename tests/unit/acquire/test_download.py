@@ -98,6 +98,6 @@ def test_full_disk_is_said_before_anything_is_fetched(
     server: FileServer, manifest: pd.DataFrame, tmp_path: Path
 ) -> None:
     manifest.loc[0, "bytes"] = 10**18
-    with pytest.raises(AcquireError, match="GB are still to be fetched and only"):
+    with pytest.raises(AcquireError, match="GB are still needed, for files to fetch and for FASTQ"):
         download(manifest, tmp_path / "pbmc", SETTINGS)
     assert server.asked == []
