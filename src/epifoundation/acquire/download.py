@@ -171,8 +171,8 @@ def _check_space(manifest: pd.DataFrame, incoming: Path) -> None:
     free = shutil.disk_usage(incoming).free
     if needed > free:
         message = (
-            f"{incoming.parent}: {needed / 1e9:,.3g} GB are still needed, for files to fetch and for"
-            f" FASTQ made of them, and only {free / 1e9:,.3g} GB are free. Make room, or set"
+            f"{incoming.parent}: {needed / 1e9:,.3g} GB are still needed, for files to fetch and"
+            f" for FASTQ made of them, and only {free / 1e9:,.3g} GB are free. Make room, or set"
             " results_dir to a larger disk."
         )
         raise AcquireError(message)
