@@ -154,3 +154,29 @@ def test_synthetic_store_is_read_as_a_real_one(tmp_path):
     cells = CellDataset(store, np.arange(400), max_peaks=300, seed=0, max_genes=50)
     assert sum(packed(cells, 0)) == sum(raw(store)) == 400
     assert 0 <= waits(cells, 1e-5) <= 1
+
+
+def test_benchmark_of_integration_metrics_keeps_both_kinds(tmp_path):
+    from benchmarks import integration
+
+    output = tmp_path / "integration.json"
+    for kind in ("separate", "overlapping"):
+        integration.main(output, kind, 200)
+    report = json.loads(output.read_text())
+    assert list(report) == ["separate", "overlapping"]
+    assert report["separate"]["value"]["nmi"] > report["overlapping"]["value"]["nmi"]
+
+
+def test_peers_split_only_the_cells_they_name(tiny_atlas, tmp_path):
+    from benchmarks.peer import split_of_peers
+
+    barcodes = tiny_atlas.store.cells["cell"].str.partition("#")[2]
+    names = list(dict.fromkeys(barcodes))  # two samples may share some
+    folder = tmp_path / "splits" / "set"
+    folder.mkdir(parents=True)
+    for place, part in enumerate(("fit", "val", "test")):
+        (folder / f"seed0.{part}.txt").write_text("\n".join(names[place::4]))
+    split = split_of_peers(tmp_path, "set", 0, tiny_atlas.store)
+    parts = ("train", "validation", "test", "unused")
+    expected = {name: parts[place % 4] for place, name in enumerate(names)}
+    assert list(split["split"]) == [expected[name] for name in barcodes]
