@@ -49,8 +49,8 @@ class ReferenceConfig(Section):
     """The genome; each of the files is a URL or a path, gzipped or not."""
 
     fasta: str | None = Field(
-        description="Genome sequence, or the 10x reference, as tarball or unpacked folder; null where"
-        " nothing is aligned."
+        description="Genome sequence, or the 10x reference, as tarball or unpacked folder; null"
+        " where nothing is aligned."
     )
     annotation: str | None = Field(
         description="GTF; null when `fasta` is a 10x tarball, or for no TSS enrichment."
