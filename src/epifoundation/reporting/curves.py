@@ -1,6 +1,7 @@
 """How the loss fell, epoch by epoch, in pretraining and in each fine-tuning."""
 
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def curves_panel(histories: Mapping[str, pd.DataFrame]) -> Panel:
                 ax.plot(history["epoch"], history[column], label=label, color=colour, lw=1)
             kept = history.iloc[int(history["validation_loss"].argmin())]
             ax.plot(kept["epoch"], kept["validation_loss"], "o", ms=3, color=PALETTE[1])
-            ax.set(title=name, xlabel="epoch", ylabel="loss")
+            ax.set(title=textwrap.fill(name, 34), xlabel="epoch", ylabel="loss")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].legend(frameon=False, fontsize=6)
         for ax in axes[len(histories) :]:

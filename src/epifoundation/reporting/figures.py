@@ -225,9 +225,10 @@ def heatmap_panel(predictions: pd.DataFrame, truth: pd.Series, title: str) -> Pa
     names = rows + [f"{name} (not learned)" for name in unlearned]
 
     def draw(panel: FigureBase) -> None:
-        ratios = {"height_ratios": [0.12, INCHES_PER_ROW * len(names)], "width_ratios": [1, 50]}
-        grid = panel.add_gridspec(2, 2, **ratios)
-        bar, heat, key = (panel.add_subplot(grid[at]) for at in ((0, 1), (1, 1), (1, 0)))
+        heights = [0.12, INCHES_PER_ROW * len(names), 0.1]
+        grid = panel.add_gridspec(3, 2, height_ratios=heights, width_ratios=[1, 50])
+        places = ((0, 1), (1, 1), (1, 0), (2, 1))
+        bar, heat, key, scale = (panel.add_subplot(grid[at]) for at in places)
         colours = colours_of(present)
         bar.imshow(np.array([[colours[name] for name in types[order]]]), aspect="auto")
         bar.set(xticks=[], yticks=[], title=f"{len(types):,} test cells by true type")
@@ -240,7 +241,8 @@ def heatmap_panel(predictions: pd.DataFrame, truth: pd.Series, title: str) -> Pa
         key.set(xticks=[], ylabel="Predicted type")
         key.set_yticks(range(len(names)), names)
         key.tick_params(axis="y", labelsize=6, length=0)
-        panel.colorbar(image, ax=heat, location="bottom", aspect=40, label="Softmax score")
+        label = "Softmax score"
+        panel.colorbar(image, cax=scale, orientation="horizontal", label=label)
         panel.suptitle(title, fontsize=9)
 
     return Panel(WIDTH, 1.5 + INCHES_PER_ROW * len(names), draw)

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from epifoundation.reporting.curves import curves_panel
 from epifoundation.reporting.figures import (
     FONT,
     Panel,
@@ -162,6 +163,12 @@ def test_ablation_and_ranks():
     ranks = pd.concat([ranks] * 2, axis=1)
     ranks.columns = [*metrics, "iso", "casw", "clisi", "gc", "ilisi"]
     check([ablation_panel(table, "Kidney, protocol paper"), rank_panel(ranks, "Batch correction")])
+
+
+def test_training_curves():
+    losses = {"epoch": [1, 2, 3], "loss": [3, 2, 1], "validation_loss": [3, 2, 2]}
+    names = [f"expression of a data set with a long name {code}" for code in range(8)]
+    check([curves_panel(dict.fromkeys(names, pd.DataFrame(losses)))])
 
 
 def test_what_is_said(cells):
