@@ -1,5 +1,7 @@
 """Ablations, ranks, confusion, calibration and genes: what they show, and that it is the same."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,8 +69,7 @@ def written_twice_alike(write, outputs, *arguments, **options):
     runs = []
     for _ in range(2):
         write(*arguments, outputs, **options)
-        with open(outputs["pdf"], "rb") as pdf, open(outputs["png"], "rb") as png:  # noqa: PTH123
-            runs.append((pdf.read(), png.read()))
+        runs.append(tuple(Path(outputs[name]).read_bytes() for name in ("pdf", "png")))
     assert runs[0] == runs[1]
     assert b"CreationDate" not in runs[0][0]
     return runs[0]
