@@ -29,6 +29,7 @@ PROVENANCE = {
     "label_source": "Labels from",
     "input_hash": "Input",
 }
+FEWEST_SEEDS = 3
 HASH_LENGTH = 8  # shown; the TSV has all of it
 
 
@@ -85,6 +86,12 @@ def lay_out(table: pd.DataFrame, layout: Layout) -> Page:
     for protocol, part in _by_protocol(_part(table, number + "d")):
         grids.append(_losses(part, f"Table {number}d, what is lost, protocol {protocol}"))
     remarks = [*layout.remarks, *_notes(table, number)]
+    n_seeds = int(table["n_seeds"].max()) if table["n_seeds"].notna().any() else 0
+    if layout.full is not None and 0 < n_seeds < FEWEST_SEEDS:
+        remarks.append(
+            f"Seeds: {n_seeds}. Whether a printed difference exceeds the scatter of seeds can be"
+            f" said from {FEWEST_SEEDS} on (benchmark.seeds)."
+        )
     if _part(table, number).empty:
         remarks.append("No data set of this atlas is part of this comparison.")
     return Page(f"Table {number}. {layout.title}", grids, remarks)

@@ -250,6 +250,9 @@ def test_what_an_ablation_loses_stands_beside_the_deviation_of_seeds(metrics):
     assert cells[3].text == "+0.1600 ± 0.0141"
     assert cells[3].details == ("paper +0.1327, 9.4 of our deviations",)
     assert "In the atlas a batch is a tissue" in to_markdown(made)
+    assert "can be said from 3 on" in to_markdown(made)
+    third = metrics.assign(seed=2)
+    assert "can be said" not in to_markdown(page(pd.concat([metrics, second, third]), 4))
 
 
 def test_an_atlas_without_the_comparison_has_a_table(metrics):
