@@ -4,12 +4,11 @@
 
 Makes a genome of random bases (8 Mb, 800 genes), indexes it, draws 200 cells and 4,000 empty
 droplets among the 736,320 barcodes of 10x's lists, and writes their reads (no barcode with two
-errors: nothing could tell it). Records, on one thread:
-what the barcode step does of ATAC reads a second (reading, finding, correcting, handing on), alone
-and beside what bwa consumes of the same pairs; the whole engine's reads a second and core for each
-library, as CPU seconds of itself and its programs; its largest resident memory; and which share of
-fragments, UMI counts and cells comes back as planted. bwa is faster on so small a genome than on a
-human one, so the comparison is a strict one.
+errors: nothing could tell it). Records, on one thread: the read pairs a second and core of the
+barcode step (reading, finding, correcting, handing on), of bwa on the same pairs, and of the whole
+engine for each library, by CPU seconds of itself and its programs; its own largest resident memory,
+without bwa and STAR; and which share of fragments, UMI counts and cells comes back as planted. bwa
+is faster on so small a genome than on a human one, so the comparison is a strict one.
 """
 
 import argparse

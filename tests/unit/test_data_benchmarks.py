@@ -60,6 +60,26 @@ def test_the_released_layout_goes_all_the_way(monkeypatch, tmp_path):
     assert set(cells["cell_type"]) == {"B cell", "T cell", "Monocyte", "NK cell"}
 
 
+@pytest.mark.skipif(
+    not all(map(shutil.which, ("STAR", "bwa", "bgzip", "tabix"))), reason="needs STAR, bwa, htslib"
+)
+def test_the_open_engine_is_exact_with_the_whole_lists(monkeypatch, tmp_path):
+    from benchmarks import align
+
+    sizes = {"SIZES": {"chr1": 60_000, "chr2": 40_000, "chrM": 5_000}, "N_GENES": 10}
+    sizes |= {"N_CELLS": 60, "N_EMPTY": 400, "N_FRAGMENTS": 300, "N_UMIS": 300}
+    shrink(monkeypatch, align, **sizes, STAR_INDEX_BASES=6)
+    align.make_reference(tmp_path)
+    align.make_reads(tmp_path)
+    found = {name: align.measure(name, tmp_path) for name in align.STEPS}
+    assert found["atac"]["planted_found"] >= 0.999 <= found["atac"]["found_planted"]
+    assert found["gex_and_cells"]["counts_exact"] >= 0.99  # ten genes: many reads of each count
+    genes = found["gex_and_cells"]
+    assert abs(genes["umis_found"] / genes["umis_planted"] - 1) < 0.001
+    assert (genes["cells_found"], genes["cells_wrong"]) == (60, 0)
+    assert align.rates(found)["barcode_step_to_bwa"] > 0
+
+
 def test_peaks_are_called_on_what_is_made(monkeypatch, tmp_path, capsys):
     from benchmarks import peak_calling
 
