@@ -27,7 +27,6 @@ rule complete:
         mem_mb=1000,
         runtime=10,
     params:
-        results_dir=R,
         code=code_of("evaluation/completeness.py"),
     script:
         "../workflow_scripts/complete.py"

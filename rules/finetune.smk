@@ -4,34 +4,6 @@
 
 PREDICTIONS = f"{R}/evaluation/{{atlas}}/{{dataset}}/{{protocol}}.seed{{seed}}"
 FINETUNED = "{dataset}/{variant}.{protocol}.seed{seed}"
-SPLIT_CODE = ("contracts.py", "data/leaks.py", "protocols.py")
-FINETUNE_CODE = (
-    *MODEL_CODE,
-    *SPLIT_CODE,
-    "model/adapters.py",
-    "training/finetune.py",
-)
-PREDICT_CODE = (
-    *MODEL_CODE,
-    *SPLIT_CODE,
-    "inference/precision.py",
-    "inference/predict.py",
-)
-
-
-def pretrained(wildcards):
-    """The pretrained model that a data set's fine-tuning starts from in a protocol."""
-    pretraining = protocols.pretraining_of(
-        wildcards.get("variant", "full"), wildcards.dataset, wildcards.protocol
-    )
-    return f"{R}/models/{wildcards.atlas}/pretrain/{pretraining}.seed{wildcards.seed}"
-
-
-def may_test_pretrained_cells(wildcards):
-    """Whether test cells of a data set may have been read in pretraining."""
-    return (
-        cfg.benchmark.pretraining_sees_test_cells and wildcards.dataset == "ALLTissue"
-    )
 
 
 rule finetune_cell_type:

@@ -9,62 +9,8 @@
 # that another machine's settings rerun nothing.
 # A killed job goes on from <results>/training/<stage>/<run> (docs/decisions/0012).
 
-MODEL_CODE = (
-    "data/expression.py",
-    "data/store.py",
-    "data/vocabulary.py",
-    "hub/directory.py",
-    "hub/reading.py",
-    "hub/weights.py",
-    "model/attention.py",
-    "model/batch_norm.py",
-    "model/losses.py",
-    "model/network.py",
-    "model/packing.py",
-    "model/parts.py",
-    "training/checkpoint.py",
-    "training/dataset.py",
-    "training/distributed.py",
-    "training/launch.py",
-    "training/loader.py",
-    "training/loop.py",
-    "training/metrics.py",
-    "training/objectives.py",
-    "training/preparation.py",
-    "training/pretrain.py",
-    "training/run.py",
-    "training/schedule.py",
-    "training/start.py",
-    "training/validation.py",
-)
-PRETRAIN_CODE = (
-    *MODEL_CODE,
-    "contracts.py",
-    "data/leaks.py",
-    "data/splits.py",
-    "protocols.py",
-    "training/pretraining_cells.py",
-)
 
-
-def pretraining_split(wildcards):
-    """The split of the atlas whose training cells a pretraining reads."""
-    apart = wildcards.pretraining.partition(".")[2]
-    protocol = apart if apart in protocols.HELD_OUT else "paper"
-    return f"{R}/atlas/{wildcards.atlas}/splits/ALLTissue.{protocol}.seed{wildcards.seed}.tsv"
-
-
-def pretraining_cells(wildcards):
-    """The variant, the tissues left out, and whether the atlas's test cells are read too."""
-    variant, _, apart = wildcards.pretraining.partition(".")
-    return {
-        "variant": variant,
-        "without": protocols.tissues_left_out(
-            sheet, wildcards.atlas, wildcards.pretraining
-        ),
-        "test_too": cfg.benchmark.pretraining_sees_test_cells
-        and apart not in protocols.HELD_OUT,
-    }
+include: "models.smk"
 
 
 rule pretrain:

@@ -1,5 +1,7 @@
 """Fail where a method broke down, after everything else of a target is there."""
 
+from pathlib import Path
+
 from snakemake.iocontainers import Snakemake
 
 from epifoundation.contracts import METRICS
@@ -11,6 +13,7 @@ snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
-        require_all(METRICS.read(snakemake.input.metrics), snakemake.params.results_dir)
+        metrics = Path(snakemake.input.metrics)
+        require_all(METRICS.read(metrics), results_dir=metrics.parent)
         with whole(snakemake.output[0]) as partial:
             partial.write_text("every method has a result\n")
