@@ -6,6 +6,7 @@ from epifoundation.data.leaks import read_split
 from epifoundation.data.store import TokenStore
 from epifoundation.files import whole
 from epifoundation.hub import from_pretrained
+from epifoundation.inference.precision import on_device
 from epifoundation.inference.predict import embed_all
 from epifoundation.jobs import job
 from epifoundation.training.loop import use_threads
@@ -21,6 +22,7 @@ if __name__ == "__main__":
             test_cells_allowed=snakemake.params.test_cells_allowed,
         )
         model = from_pretrained(snakemake.input.model)
+        on_device(model, snakemake.config["training"]["device"])
         embeddings = embed_all(model, store, crops=snakemake.params.crops)
         with whole(snakemake.output.integration) as partial:
             embeddings.to_parquet(partial, index=False)

@@ -64,7 +64,7 @@ def closure(modules: set[str]) -> set[str]:
 def listed() -> dict[str, set[str]]:
     """The modules that each rule lists, read by running the assignments and calls of `code_of`."""
     text = "".join(
-        (ROOT / "rules" / f"{name}.smk").read_text() for name in ("pretrain", "finetune")
+        (ROOT / "rules" / f"{name}.smk").read_text() for name in ("models", "pretrain", "finetune")
     )
     values: dict[str, tuple[str, ...]] = {}
     for match in re.finditer(r"^([A-Z_]+_CODE) = (\(.*?\))$", text, re.MULTILINE | re.DOTALL):
@@ -75,6 +75,12 @@ def listed() -> dict[str, set[str]]:
         for name, rule in zip(parts[1::2], parts[2::2], strict=True)
     }
     return {name: eval(f"set(({call[1:-1]},))", {}, values) for name, call in calls.items()}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_that_asks_for_a_gpu_computes_on_the_device_of_the_settings(name):
+    text = (ROOT / "workflow_scripts" / f"{name}.py").read_text()
+    assert "usable(" in text or 'on_device(model, snakemake.config["training"]["device"])' in text
 
 
 def test_each_rule_here_is_known(listed):

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import anndata as ad
@@ -12,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from epifoundation.errors import DataError, ModelError
+from epifoundation.errors import DataError
 from epifoundation.files import progress_line, with_progress
 from epifoundation.hub import FoundationModel
 from epifoundation.inference.chunks import PeakMatrix
 from epifoundation.inference.peaks import Tokens, tokens_of_columns
-from epifoundation.inference.precision import choose_device, inference_precision
+from epifoundation.inference.precision import choose_device, inference_precision, memory_named
 from epifoundation.training.dataset import pack_cells, within_budget
 
 logger = logging.getLogger(__name__)
@@ -88,7 +87,11 @@ def embed_matrix(
     embeddings = np.zeros((matrix.n_cells, model.design.config.d_model), np.float32)
     views = _views(matrix, column_tokens, model.design.config.max_peaks, crops, seed)
     packs = (pack for chunk in views for pack in _packs(chunk, batch_tokens))
-    with _memory_named(where, batch_tokens), torch.inference_mode(), inference_precision(where):
+    advice = (
+        f"Lower --batch-tokens (now {batch_tokens:,}); where the model or a single cell is too"
+        " large for a GPU, use the CPU (--device cpu)."
+    )
+    with memory_named(where, advice), torch.inference_mode(), inference_precision(where):
         network = model.network.eval().to(where)
         for pack in _telling(packs, int(n_views.sum()), "cells" if crops == 1 else "crops"):
             np.add.at(embeddings, [view.cell for view in pack], _read(network, pack, where))
@@ -116,20 +119,6 @@ def _read(network: torch.nn.Module, pack: list[View], device: torch.device) -> N
     )
     values: NDArray[np.float32] = network(cells.to(device)).float().cpu().numpy()
     return values
-
-
-@contextmanager
-def _memory_named(device: torch.device, batch_tokens: int) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one, the CPU's has no type of its own
-        if not isinstance(error, torch.OutOfMemoryError) and "Allocator" not in str(error):
-            raise
-        message = (
-            f"the memory of {device} does not suffice. Lower --batch-tokens (now {batch_tokens:,});"
-            " where the model or a single cell is too large for a GPU, use the CPU (--device cpu)."
-        )
-        raise ModelError(message) from error
 
 
 def _peaks_of_cells(

@@ -1,10 +1,14 @@
 """Where a model is read, and in which precision."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from epifoundation.errors import ModelError
+from epifoundation.hub import FoundationModel
+from epifoundation.training.refusals import lacks_memory
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -32,3 +36,21 @@ def choose_device(name: str | None = None) -> torch.device:
 def inference_precision(device: torch.device) -> torch.autocast:
     """Return the precision: bfloat16 on a GPU, whose attention needs it, else float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def on_device(model: FoundationModel, device: str) -> FoundationModel:
+    """Move a model to where `training.device` says: auto takes the GPU where there is one."""
+    model.network.to(choose_device(None if device == "auto" else device))
+    return model
+
+
+@contextmanager
+def memory_named(device: torch.device, advice: str) -> Iterator[None]:
+    """Say what helps where the memory of a device does not suffice."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        message = f"the memory of {device} does not suffice. {advice}"
+        raise ModelError(message) from error

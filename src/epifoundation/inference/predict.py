@@ -2,6 +2,7 @@
 
 Of a cell with more peaks than the model reads, `crops` draws of them are read, fixed by (seed,
 draw, cell), and their embeddings averaged; what is said of the cell follows from the average.
+All is computed where the model's network lies (`precision.on_device` moves it).
 """
 
 import logging
@@ -19,7 +20,7 @@ from epifoundation.data.vocabulary import N_SPECIAL
 from epifoundation.errors import ModelError
 from epifoundation.files import with_progress
 from epifoundation.hub import FoundationModel
-from epifoundation.inference.precision import inference_precision
+from epifoundation.inference.precision import inference_precision, memory_named
 from epifoundation.model.network import Head
 from epifoundation.training.dataset import WITHOUT_EPOCH, CellDataset, Rows
 
@@ -111,7 +112,8 @@ def _per_cell(
     minibatches = cells.in_order_of_length(CELLS_PER_MINIBATCH)
     n_peaks = np.diff(store.peak_indptr)
     outputs = []
-    with torch.inference_mode(), inference_precision(device):
+    advice = f"{CELLS_PER_MINIBATCH} cells are read at once. Set training.device: cpu."
+    with memory_named(device, advice), torch.inference_mode(), inference_precision(device):
         for members in with_progress(
             minibatches, "minibatches read", total=len(minibatches), logger=logger
         ):

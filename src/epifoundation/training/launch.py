@@ -28,6 +28,8 @@ from epifoundation.training.distributed import World, join
 from epifoundation.training.run import Run, Trained
 from epifoundation.training.signals import end, heard, interrupts_ignored
 
+logger = logging.getLogger(__name__)
+
 Task = Callable[[World, Run], Trained]
 RUN, MEETING, HISTORY, WEIGHTS, REFUSAL = "run", "meeting", "history", "weights", "refusal"
 
@@ -91,15 +93,18 @@ def _wait(context: ProcessContext, folder: Path, asked: list[int]) -> None:
             end(asked, "asked to stop while the processes started; nothing new to save")
         # The others are ended by SIGTERM, or notice that their peer is gone.
         killed = [code for code in codes if code < 0 and code != -signal.SIGTERM]
-        if isinstance(error, ProcessRaisedException) and not killed:
-            raise
+        if isinstance(error, ProcessRaisedException):
+            if not killed:
+                raise
+            # One that waits for its peer on a GPU hears no SIGTERM and is killed in the end.
+            logger.error("process %d failed: %s", error.error_index, error)
         code = killed[0] if killed else codes[error.error_index]
         index = codes.index(code)
         how = signal.Signals(-code).name if code < 0 else f"code {code}"
         message = (
             f"process {index} of {len(codes)} ended without a word ({how}); the last checkpoint is"
             " kept, and the next run goes on from there. SIGKILL often means that the machine's"
-            " memory was full."
+            " memory was full; what another process said before is in the log."
         )
         raise ModelError(message) from error
 

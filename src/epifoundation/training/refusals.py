@@ -105,6 +105,14 @@ def check_validation(run: Run, loss: float, epoch: int) -> None:
     raise NotFiniteError(message)
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory is full: Python's, torch's, CUDA's or cuBLAS's."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        said in str(error)
+        for said in ("DefaultCPUAllocator", "CUDA error: out of memory", "ALLOC_FAILED")
+    )
+
+
 @dataclass
 class Failures:
     """What is known of a training when it fails: `kept` says what is left on the disk."""
@@ -120,9 +128,8 @@ def failures_named(run: Run) -> Iterator[Failures]:
         yield failures
     except NotFiniteError as error:
         raise ModelError(f"{error} {failures.kept()}".rstrip()) from error
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        lacks = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if not lacks and "DefaultCPUAllocator" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
             raise
         config, longest = run.config, int(run.training.lengths.max())
         budget = config.tokens_per_minibatch or run.training.token_budget(

@@ -7,6 +7,7 @@ import torch
 from epifoundation.contracts import CELL_TYPE_PREDICTIONS
 from epifoundation.errors import ModelError
 from epifoundation.hub import Design, FoundationModel
+from epifoundation.inference.precision import choose_device, on_device
 from epifoundation.inference.predict import (
     embed,
     embed_all,
@@ -58,6 +59,23 @@ def test_expression_of_all_genes(model, tiny_atlas):
     assert table.obs_names.tolist() == tiny_atlas.store.cells["cell"].iloc[rows].tolist()
     assert table.var_names.tolist() == tiny_atlas.vocabulary.genes["gene_name"].tolist()
     np.testing.assert_allclose(table.X, levels, atol=1e-6)
+
+
+def test_a_model_is_read_where_it_lies(tiny_atlas, tiny_model, monkeypatch):
+    model = FoundationModel.build(Design(tiny_model, ("genes",)), tiny_atlas.vocabulary, seed=0)
+    assert next(on_device(model, "auto").network.parameters()).device == choose_device()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match="no GPU that PyTorch"):
+        on_device(model, "cuda")
+
+
+def test_too_little_memory_names_the_setting(model, tiny_atlas, monkeypatch):
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(type(model.network), "forward", fail)
+    with pytest.raises(ModelError, match=r"memory of cpu .* Set training.device: cpu"):
+        embed(model, tiny_atlas.store, np.arange(3))
 
 
 def test_missing_head_is_named(tiny_atlas, tiny_model):

@@ -161,6 +161,24 @@ def test_a_killed_process_ends_all_with_one_line(run_of):
         spawn(killed, run_of(), TWO)
 
 
+def failing_beside_a_deaf_one(world: World, run) -> Trained:
+    if world.rank == 1:
+        raise ValueError("the true cause")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(100)
+    return train_in(world, run)
+
+
+@pytest.mark.slow
+def test_the_cause_is_logged_where_a_deaf_peer_has_to_be_killed(run_of, monkeypatch, caplog):
+    join = launch.ProcessContext.join
+    monkeypatch.setattr(launch.ProcessContext, "join", lambda self: join(self, grace_period=1))
+    with pytest.raises(ModelError, match="process 0 of 2 ended without a word .* in the log"):
+        spawn(failing_beside_a_deaf_one, run_of(), TWO)
+    assert "process 1 failed" in caplog.text
+    assert "the true cause" in caplog.text
+
+
 def test_every_cell_is_dealt_out_once():
     rows = np.arange(10, 17)
     parts = [World(rank, 3, TWO[0]).part_of(rows) for rank in range(3)]

@@ -243,7 +243,11 @@ def lacking_on_a_gpu(*_, **__):
     raise torch.OutOfMemoryError("CUDA out of memory")
 
 
-@pytest.mark.parametrize("lacking", [lacking_on_the_cpu, lacking_on_a_gpu])
+def lacking_on_a_shared_gpu(*_, **__):
+    raise torch.AcceleratorError("CUDA error: out of memory")
+
+
+@pytest.mark.parametrize("lacking", [lacking_on_the_cpu, lacking_on_a_gpu, lacking_on_a_shared_gpu])
 def test_a_lack_of_memory_names_the_settings(run_of, monkeypatch, lacking):
     monkeypatch.setattr(loop, "update", lacking)
     with pytest.raises(ModelError, match=r"out of memory on cpu with \d+ tokens .*max_peaks"):
