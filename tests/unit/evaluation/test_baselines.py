@@ -168,7 +168,7 @@ def as_bytes(planted):
     }
 
 
-@pytest.mark.parametrize("method", [name for name, row in ANNOTATION.items() if not row.apart])
+@pytest.mark.parametrize("method", sorted(ANNOTATION.keys() - {"scanvi"}))
 def test_peaks_in_bytes_annotate_alike(annotation, as_bytes, method):
     first, second = (
         ANNOTATION[method].run(replace(annotation, accessible=peaks), 0)[0]
@@ -201,7 +201,7 @@ def test_shuffled_types_fall_to_chance(annotation):
     assert accuracy(replace(annotation, cell_type=shuffled), "lsi_logistic") < 0.55
 
 
-@pytest.mark.parametrize("method", [name for name, row in ANNOTATION.items() if not row.apart])
+@pytest.mark.parametrize("method", sorted(ANNOTATION.keys() - {"scanvi"}))
 def test_annotation_never_reads_test_types(annotation, method):
     masked = np.where(annotation.split == "test", "secret", annotation.cell_type)
     first, names = ANNOTATION[method].run(annotation, 0)

@@ -1,6 +1,7 @@
 """Methods that train a network, on cells of which the truth is planted, and how methods fail."""
 
 import math
+import multiprocessing
 import os
 import signal
 from dataclasses import replace
@@ -25,14 +26,15 @@ from epifoundation.evaluation.baselines.affine import fit_lines
 from epifoundation.evaluation.baselines.apart import attempt
 from epifoundation.evaluation.baselines.cells import (
     AnnotationCells,
+    Annotator,
     Embedder,
     ExpressionCells,
     IntegrationCells,
 )
-from epifoundation.evaluation.benchmark import integrate
+from epifoundation.evaluation.benchmark import annotate_controls, integrate
 from epifoundation.evaluation.completeness import missing_results, require_all
 from epifoundation.evaluation.integration import integration_metrics
-from epifoundation.evaluation.results import read_embedding
+from epifoundation.evaluation.results import read_embedding, read_predictions
 
 N_CELLS, N_PEAKS, N_TYPES = 160, 120, 3
 
@@ -133,6 +135,8 @@ def crash(cells, seed):
 
 
 def end(cells, seed):
+    if multiprocessing.parent_process() is None:
+        raise AssertionError("the job itself would have been ended")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -158,7 +162,10 @@ def test_what_does_not_apply_is_no_failure():
 
 
 def test_the_cells_of_a_crashed_method_say_why(tiny_atlas, tmp_path, monkeypatch):
-    rows = {"pca": Embedder(crash, "none", "none"), "lsi": Embedder(unfit, "none", "none")}
+    rows = {
+        "pca": Embedder(crash, "none", "none", apart=False),
+        "lsi": Embedder(unfit, "none", "none", apart=False),
+    }
     monkeypatch.setattr(benchmark, "INTEGRATION", rows)
     told = []
     for method in rows:
@@ -167,6 +174,31 @@ def test_the_cells_of_a_crashed_method_say_why(tiny_atlas, tmp_path, monkeypatch
         integrate(tiny_atlas.store, tiny_atlas.split, path, **arguments)
         told.append(read_embedding(path, tiny_atlas.store.cells["cell"]))
     assert told == ["failed: ValueError: shapes differ", "no fragments"]
+
+
+def test_a_method_that_the_system_ends_leaves_the_others_their_results(
+    tiny_atlas, tmp_path, monkeypatch
+):
+    rows = {"lsi_logistic": Annotator(end, "fit", "train"), "majority": ANNOTATION["majority"]}
+    monkeypatch.setattr(benchmark, "ANNOTATION", rows)
+    paths = {method: str(tmp_path / f"{method}.parquet") for method in rows}
+    annotate_controls(tiny_atlas.store, tiny_atlas.split, paths, seed=0)
+    test = tiny_atlas.store.cells["cell"][(tiny_atlas.split["split"] == "test").to_numpy()]
+    ended, other = (read_predictions(path, test) for path in paths.values())
+    assert ended.startswith("failed: the system ended its process")
+    assert len(other) == len(test)
+
+
+def test_only_what_costs_next_to_nothing_shares_the_process_of_its_job():
+    together = {
+        method
+        for registry in (INTEGRATION, ANNOTATION, EXPRESSION)
+        for method, row in registry.items()
+        if not row.apart
+    }
+    activity = {"gene_activity", "gene_activity_log", "gene_activity_affine"}
+    starts_its_own = {"liger"}
+    assert together == {"random", "majority", "depth_only", "gene_mean"} | activity | starts_its_own
 
 
 def metrics(notes):

@@ -66,7 +66,7 @@ class Embedder:
     run: Callable[[IntegrationCells, int], Floats]
     fit_on: str
     labels_seen: str
-    apart: bool = False  # in a process of its own, which may run out of memory alone
+    apart: bool = True  # in a process of its own, which may run out of memory alone
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Annotator:
     run: Callable[[AnnotationCells, int], tuple[Floats, list[str]]]
     fit_on: str
     labels_seen: str
-    apart: bool = False  # in a process of its own, which may run out of memory alone
+    apart: bool = True  # in a process of its own, which may run out of memory alone
 
 
 @dataclass(frozen=True)
@@ -87,4 +87,4 @@ class Predictor:
     fit_on: str
     labels_seen: str
     scale: Literal["levels", "log"] = "levels"  # log: log-normalised
-    apart: bool = False  # in a process of its own, which may run out of memory alone
+    apart: bool = True  # in a process of its own, which may run out of memory alone
