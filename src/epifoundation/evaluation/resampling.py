@@ -2,9 +2,11 @@
 
 A resample is a row of weights, one per test cell, that sums to the number of cells. All methods of
 a data set are given the same rows, so that differences of their resampled scores are paired.
-Accuracy, F1 and MSE are computed anew of each resample. ROC-AUC and the correlations are so to
-first order, by the influence of each cell (of its rank, for Spearman's): exact ones would read
-cells × genes once per resample.
+Accuracy, F1 and MSE are computed anew of each resample. ROC-AUC and the correlations are so where
+whole groups of cells are drawn, from what each group adds. Where single cells are drawn they are so
+to first order, by the influence of each cell: exact ones would read cells × genes once per
+resample. For few donors that fails, whose weights move by whole multiples. The ranks of Spearman's
+are those among all test cells: its influence, and its sums, hold the others' ranks fixed.
 """
 
 from collections.abc import Iterator
@@ -20,8 +22,10 @@ N_RESAMPLES = 500
 F1_PREFIX = "f1:"  # metric of one type
 GENES_AT_ONCE = 1024
 FEWEST_DONORS = 4  # below it nothing can be said over donors
+ROUNDING = 1e-10  # of the variance in a resample, in units of that of all cells
 
 Floats = npt.NDArray[np.float64]
+Groups = npt.NDArray[np.int64]  # (n_cells,), what was drawn whole: 0 … n_groups - 1
 Resampled = dict[str, Floats]  # metric: (n_resamples,)
 
 
@@ -56,7 +60,10 @@ def interval(values: Floats) -> tuple[float, float] | None:
 
 
 def annotation_resampled(
-    predictions: pd.DataFrame, cell_types: pd.Series, weights: Floats
+    predictions: pd.DataFrame,
+    cell_types: pd.Series,
+    weights: Floats,
+    groups: Groups | None = None,
 ) -> Resampled:
     """Return accuracy, micro F1, macro F1, F1 of each type, and ROC-AUC of each resample.
 
@@ -66,6 +73,8 @@ def annotation_resampled(
         As `annotation_metrics` takes them; `cell_types` in the order of the predictions.
     weights
         (n_resamples, n_cells).
+    groups
+        Where groups were drawn whole, the group of each cell: then the AUC is exact.
     """
     truth = cell_types.astype(str).to_numpy()
     predicted = predictions["predicted_cell_type"].astype(str).to_numpy()
@@ -77,7 +86,10 @@ def annotation_resampled(
     f1 = np.divide(2 * hits, sizes, out=np.full_like(hits, np.nan), where=sizes > 0)
     each = {F1_PREFIX + name: f1[:, i] for i, name in enumerate(names) if name in set(truth)}
     macro = np.nanmean(f1, axis=1)
-    auc = _auc_resampled(predictions, truth, weights)
+    if groups is None:
+        auc = _auc_resampled(predictions, truth, weights)
+    else:
+        auc = _auc_of_groups(predictions, truth, _of_groups(weights, groups), groups)
     return {"accuracy": correct, "macro_f1": macro, "micro_f1": correct, "roc_auc": auc, **each}
 
 
@@ -118,13 +130,63 @@ def _auc_resampled(predictions: pd.DataFrame, truth: np.ndarray, weights: Floats
     return np.clip(linear, 0, 1)
 
 
+def _of_groups(weights: Floats, groups: Groups) -> Floats:
+    """Return (n_resamples, n_groups): the weight that all cells of a group have."""
+    _, first = np.unique(groups, return_index=True)
+    return np.asarray(weights[:, first])
+
+
+def _auc_of_groups(
+    predictions: pd.DataFrame, truth: np.ndarray, weights: Floats, groups: Groups
+) -> Floats:
+    """Return the AUC of each resample; of a type, from the pairs won between any two groups."""
+    n_groups = weights.shape[1]
+    present = np.unique(truth)
+    areas = np.full((len(present), len(weights)), np.nan)  # NaN: the resample has no such type
+    for i, name in enumerate(present):
+        positive = truth == name
+        sizes = [np.bincount(groups[own], minlength=n_groups) for own in (positive, ~positive)]
+        n_pairs = (weights @ sizes[0]) * (weights @ sizes[1])
+        won = np.outer(*sizes) / 2  # never scored: 0.5
+        if SCORE_PREFIX + name in predictions:
+            scores = predictions[SCORE_PREFIX + name].to_numpy()
+            won = _pairs_won(scores, positive, groups, n_groups)
+        of_pairs = ((weights @ won) * weights).sum(axis=1)
+        areas[i, n_pairs > 0] = of_pairs[n_pairs > 0] / n_pairs[n_pairs > 0]
+    defined = np.isfinite(areas)
+    n_defined = defined.sum(axis=0)
+    total = np.where(defined, areas, 0).sum(axis=0)
+    return np.where(n_defined > 0, total / np.maximum(n_defined, 1), np.nan)
+
+
+def _pairs_won(
+    scores: np.ndarray, positive: npt.NDArray[np.bool_], groups: Groups, n_groups: int
+) -> Floats:
+    """Return, of positives of group i and others of group j, how many are in order; ties half."""
+    won = np.zeros((n_groups, n_groups))
+    ours = scores[positive]
+    for j in range(n_groups):
+        theirs = np.sort(scores[~positive & (groups == j)])
+        places = [np.searchsorted(theirs, ours, side) for side in ("left", "right")]
+        below = (places[0] + places[1]) / 2
+        won[:, j] = np.bincount(groups[positive], weights=below, minlength=n_groups)
+    return won
+
+
 def expression_resampled(
-    target: sparse.csr_matrix, predicted: npt.NDArray[np.floating], weights: Floats
+    target: sparse.csr_matrix,
+    predicted: npt.NDArray[np.floating],
+    weights: Floats,
+    groups: Groups | None = None,
 ) -> Resampled:
     """Return MSE, and the means over genes of Pearson's and Spearman's r, of each resample.
 
-    Parameters are those of `expression_metrics`; `weights` is (n_resamples, n_cells).
+    Parameters are those of `expression_metrics`; `weights` is (n_resamples, n_cells). Where groups
+    were drawn whole, `groups` has that of each cell: then Pearson's r is exact, and Spearman's but
+    for its ranks.
     """
+    if groups is not None:
+        return _expression_of_groups(target, predicted, weights, groups)
     n_cells, n_genes = target.shape
     errors, n_varying = np.zeros(n_cells), 0
     means, influences = np.zeros(2), np.zeros((2, n_cells))
@@ -145,6 +207,58 @@ def expression_resampled(
         for mean, influence in zip(means, influences, strict=True)
     ]
     return {"mse": mse, "pearson": linear[0], "spearman": linear[1]}
+
+
+def _expression_of_groups(
+    target: sparse.csr_matrix,
+    predicted: npt.NDArray[np.floating],
+    weights: Floats,
+    groups: Groups,
+) -> Resampled:
+    """Return what `expression_resampled` does; as in `expression_metrics`, of each resample."""
+    n_cells, n_genes = target.shape
+    members = sparse.csr_matrix((np.ones(n_cells), (groups, np.arange(n_cells))))
+    per_draw = _of_groups(weights, groups)
+    errors = np.zeros(n_cells)
+    totals, n_varying = np.zeros((2, len(weights))), np.zeros(len(weights))
+    for x, y in _blocks(target, predicted):
+        errors += ((x - y) ** 2).sum(axis=1) / n_genes
+        ranked = stats.rankdata(x, axis=0), stats.rankdata(y, axis=0)
+        for i, pair in enumerate(((x, y), ranked)):
+            r = _correlations_of_groups(*pair, members, per_draw)
+            totals[i] += np.nansum(r, axis=1)
+        n_varying += np.isfinite(r).sum(axis=1)
+    means = np.where(n_varying > 0, totals / np.maximum(n_varying, 1), np.nan)
+    return {"mse": weights @ errors / n_cells, "pearson": means[0], "spearman": means[1]}
+
+
+def _correlations_of_groups(
+    x: Floats, y: Floats, members: sparse.csr_matrix, weights: Floats
+) -> Floats:
+    """Return r by resample and column, from sums over groups.
+
+    NaN where x is constant in a resample, 0 where y alone is. `members` is (n_groups, n_cells),
+    `weights` (n_resamples, n_groups).
+    """
+    x, y = _standardised(x), _standardised(y)
+    n = weights @ np.asarray(members.sum(axis=1))
+
+    def mean(values: Floats) -> Floats:
+        return np.asarray(weights @ (members @ values) / n)
+
+    mean_x, mean_y = mean(x), mean(y)
+    variance_x, variance_y = mean(x**2) - mean_x**2, mean(y**2) - mean_y**2
+    varies = (variance_x > ROUNDING) & (variance_y > ROUNDING)
+    norm = np.sqrt(np.where(varies, variance_x * variance_y, 1))
+    r = np.where(varies, (mean(x * y) - mean_x * mean_y) / norm, 0)
+    return np.where(variance_x > ROUNDING, r, np.nan)
+
+
+def _standardised(values: Floats) -> Floats:
+    """Return columns of mean 0 and deviation 1; 0 where constant."""
+    centred = np.where(np.ptp(values, axis=0) > 0, values - values.mean(axis=0), 0)
+    deviation = centred.std(axis=0)
+    return np.asarray(centred / np.where(deviation > 0, deviation, 1))
 
 
 def mse_and_pearson(

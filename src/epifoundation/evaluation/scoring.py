@@ -23,6 +23,7 @@ from epifoundation.evaluation.inputs import LABELS_OF_TEST_CELLS, split_of
 from epifoundation.evaluation.integration import INTEGRATION_METRICS, integration_metrics
 from epifoundation.evaluation.integration_variants import VARIANT_METRICS
 from epifoundation.evaluation.resampling import (
+    Groups,
     Resampled,
     annotation_resampled,
     cell_weights,
@@ -112,7 +113,7 @@ def score_annotation(
     subject = _of_cells(subject, test, store, split)
     truth = test.set_index("cell")["cell_type"]
     thirds = list(terciles(open_peaks(store, store.rows_of(test["cell"]))))
-    weights = _weights(subject, test["donor"])
+    draws = _draws(subject, test["donor"])
     tables: list[pd.DataFrame] = []
     resampled: list[pd.DataFrame] = []
     for method, path in files.items():
@@ -131,8 +132,9 @@ def score_annotation(
                 for metric in BY_DEPTH:
                     score = replace(part[metric], n_cells=len(places))
                     scores[f"{metric}:{third}"] = score
-            everything = annotation_resampled(predictions, truth, np.vstack([*weights.values()]))
-            drawn = _by_unit(everything, weights)
+            drawn = {
+                unit: annotation_resampled(predictions, truth, *how) for unit, how in draws.items()
+            }
             scores = _with_intervals(scores, drawn["cells"])
             resampled.append(_resampled_rows(one, drawn))
         tables += _in_tasks(one, scores, ablated=_ablated(files))
@@ -161,7 +163,7 @@ def score_expression(
     cell_type = test["cell_type"].where(~test["cell_type"].isin(NO_TYPE))
     normal = log_normalize(gene_counts(store, rows))[:, columns]
     beside = Beside(pd.factorize(cell_type)[0], depth, normal, subject.seed)
-    weights = _weights(subject, test["donor"])
+    draws = _draws(subject, test["donor"])
     tables: list[pd.DataFrame] = []
     resampled: list[pd.DataFrame] = []
     for method, path in files.items():
@@ -180,8 +182,9 @@ def score_expression(
                     for metric, value in zip(("mse", "pearson"), values, strict=True):
                         note = "" if np.isfinite(value) else "all genes are constant in these cells"
                         scores[f"{metric}:{third}"] = Score(value, note, n_cells=len(places))
-                everything = expression_resampled(target, levels, np.vstack([*weights.values()]))
-                drawn = _by_unit(everything, weights)
+                drawn = {
+                    unit: expression_resampled(target, levels, *how) for unit, how in draws.items()
+                }
                 scores = _with_intervals(scores, drawn["cells"])
                 resampled.append(_resampled_rows(one, drawn))
         noted = {
@@ -252,21 +255,15 @@ def _in_tasks(one: Subject, scores: dict[str, Score], *, ablated: bool) -> list[
     return [metric_rows(replace(one, task=task), scores) for task in tasks]
 
 
-def _weights(subject: Subject, donors: pd.Series) -> dict[str, np.ndarray]:
-    """Return the resamples that all methods share, by what is drawn."""
-    weights = {"cells": cell_weights(len(donors), subject.seed)}
-    by_donor = donor_weights(donors, subject.seed)
-    return weights if by_donor is None else {**weights, "donors": by_donor}
-
-
-def _by_unit(everything: Resampled, weights: Mapping[str, np.ndarray]) -> dict[str, Resampled]:
-    """Part what was computed in one pass again, by what was drawn."""
-    ends = np.cumsum([len(rows) for rows in weights.values()])[:-1]
-    parts = {metric: np.split(values, ends) for metric, values in everything.items()}
-    return {
-        unit: {metric: of_unit[i] for metric, of_unit in parts.items()}
-        for i, unit in enumerate(weights)
+def _draws(subject: Subject, donors: pd.Series) -> dict[str, tuple[np.ndarray, Groups | None]]:
+    """Return the resamples that all methods share, by what is drawn, and the groups drawn whole."""
+    draws: dict[str, tuple[np.ndarray, Groups | None]] = {
+        "cells": (cell_weights(len(donors), subject.seed), None)
     }
+    by_donor = donor_weights(donors, subject.seed)
+    if by_donor is not None:
+        draws["donors"] = (by_donor, pd.factorize(donors, sort=True)[0])
+    return draws
 
 
 def _with_intervals(scores: dict[str, Score], resampled: Resampled) -> dict[str, Score]:

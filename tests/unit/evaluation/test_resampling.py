@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
+from scipy import sparse, stats
 
 from epifoundation.evaluation.annotation import annotation_metrics, prediction_table
 from epifoundation.evaluation.depth import depth_r2, terciles
@@ -75,6 +75,59 @@ def test_a_resample_scores_like_a_table_of_the_cells_drawn(annotated, expressed)
         scores = expression_metrics(expressed[0][cells], expressed[1][cells])
         for metric, allowed in close.items():
             assert levels[metric][i] == pytest.approx(scores[metric].value, abs=allowed)
+
+
+@pytest.fixture(scope="module")
+def of_donors():
+    """Cells of five donors who differ in mean level, in types and in how well they are scored."""
+    rng = np.random.default_rng(2)
+    donor = rng.choice(5, N, p=[0.35, 0.3, 0.2, 0.1, 0.05])
+    shift = np.array([-3, -1, 0, 2, 5])[donor, None]
+    target = np.clip(rng.poisson(2, (N, 30)) + shift, 0, 9)
+    target[:, 1] = 3 * (donor == 4)  # constant in resamples without the last donor
+    predicted = 0.5 * shift + rng.normal(size=target.shape)
+    predicted[:, 2] = donor == 3
+    truth = np.where(rng.random(N) < 0.1 + 0.2 * donor, "T", "B").astype(object)
+    truth[donor == 4] = "NK"  # absent from resamples without the last donor
+    names = np.array(["B", "NK"])  # T is never scored
+    scores = rng.random((N, 2)) + 0.4 * donor[:, None] * (truth[:, None] == names)
+    table = prediction_table(pd.Index([f"c{i}" for i in range(N)]), scores.round(1), list(names))
+    return donor, sparse.csr_matrix(target), predicted, table, truth
+
+
+def test_donors_drawn_give_the_scores_of_their_cells(of_donors):
+    donor, target, predicted, table, truth = of_donors
+    weights = donor_weights(pd.Series(donor.astype(str)), seed=0, n_resamples=30)
+    levels = expression_resampled(target, predicted, weights, donor)
+    annotated = annotation_resampled(
+        table, pd.Series(truth, index=table["cell"]), weights, groups=donor
+    )
+    linear = expression_resampled(target, predicted, weights)["pearson"]
+    assert np.abs(linear - levels["pearson"]).max() > 0.1
+    ranks = [np.apply_along_axis(stats.rankdata, 0, v) for v in (target.toarray(), predicted)]
+    for i, row in enumerate(weights):
+        of_each = row[np.unique(donor, return_index=True)[1]]
+        cells = drawn_cells(np.round(5 * row / of_each.sum()))
+        scores = expression_metrics(target[cells], predicted[cells])
+        assert levels["mse"][i] == pytest.approx(scores["mse"].value)
+        assert levels["pearson"][i] == pytest.approx(scores["pearson"].value)
+        of_ranks = expression_metrics(sparse.csr_matrix(ranks[0][cells]), ranks[1][cells])
+        assert levels["spearman"][i] == pytest.approx(of_ranks["pearson"].value)
+        again = table.iloc[cells].assign(cell=[f"d{j}" for j in range(len(cells))])
+        scores = annotation_metrics(again, pd.Series(truth[cells], index=again["cell"]))
+        for metric in ("accuracy", "macro_f1", "roc_auc"):
+            assert annotated[metric][i] == pytest.approx(scores[metric].value, nan_ok=True)
+
+
+def test_a_donor_shift_of_both_is_in_the_interval_of_a_correlation(of_donors):
+    """To first order it reaches beyond what any drawing of donors can give."""
+    donor, target, predicted, _, _ = of_donors
+    weights = donor_weights(pd.Series(donor.astype(str)), seed=0)
+    exact = interval(expression_resampled(target, predicted, weights, donor)["pearson"])
+    linear = interval(expression_resampled(target, predicted, weights)["pearson"])
+    whole = expression_metrics(target, predicted)["pearson"].value
+    assert exact[0] < whole < exact[1] < 1
+    assert linear[1] > exact[1] + 0.05
 
 
 def test_the_interval_of_an_accuracy_is_the_binomial_one(annotated):
