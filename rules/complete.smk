@@ -1,14 +1,44 @@
-# Whether every method has a result, said when all else is built: the run fails where one has none.
+# The targets of readers, and whether every method has a result: said when all else of a target is
+# built, so that the run fails where one has none and still makes the rest.
 # In:  R/metrics.tsv; what the target asks for, waited for alone
-# Out: R/complete/{tables,all}.txt
+# Out: R/complete/{tables,figures,report,all}.txt
 
-TABLES = expand(
-    f"{R}/tables/table{{number}}.{{format}}", number=range(1, 6), format=TABLE_FORMATS
-)
 BUILT = {
-    "tables": TABLES,
-    "all": [*TABLES, *rules.figures.input, *rules.report.input],
+    "tables": expand(
+        f"{R}/tables/table{{number}}.{{format}}",
+        number=range(1, 6),
+        format=TABLE_FORMATS,
+    ),
+    "figures": [
+        f"{R}/figures/{atlas}/{name}.{suffix}"
+        for atlas in sheet.atlases()
+        for name in figures_of(atlas)
+        for suffix in ("pdf", "png")
+    ],
+    "report": [f"{R}/report.html", *rules.multiqc.output],
 }
+BUILT["all"] = [file for files in BUILT.values() for file in files]
+
+
+rule tables:
+    """Tables 1 to 5, in all formats."""
+    input:
+        BUILT["tables"],
+        f"{R}/complete/tables.txt",
+
+
+rule figures:
+    """The paper's figures of every atlas, and those that say more of the same."""
+    input:
+        BUILT["figures"],
+        f"{R}/complete/figures.txt",
+
+
+rule report:
+    """The report, and the quality control for MultiQC."""
+    input:
+        BUILT["report"],
+        f"{R}/complete/report.txt",
 
 
 rule complete:

@@ -386,32 +386,3 @@ rule write_report:
         ),
     script:
         "../workflow_scripts/write_report.py"
-
-
-rule tables:
-    """Tables 1 to 5, in all formats."""
-    input:
-        f"{R}/complete/tables.txt",
-        expand(
-            f"{R}/tables/table{{number}}.{{format}}",
-            number=range(1, 6),
-            format=TABLE_FORMATS,
-        ),
-
-
-rule figures:
-    """The paper's figures of every atlas, and those that say more of the same."""
-    input:
-        [
-            f"{R}/figures/{atlas}/{name}.{suffix}"
-            for atlas in sheet.atlases()
-            for name in figures_of(atlas)
-            for suffix in ("pdf", "png")
-        ],
-
-
-rule report:
-    """The report, and the quality control for MultiQC."""
-    input:
-        f"{R}/report.html",
-        rules.multiqc.output,

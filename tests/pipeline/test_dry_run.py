@@ -1,6 +1,7 @@
 """What the workflow would do, without doing it."""
 
 import csv
+import re
 import time
 
 import pytest
@@ -44,6 +45,16 @@ def test_the_demo_has_few_jobs(snakemake):
     run = snakemake("-n", "--quiet", "rules", "--forceall", "--configfile", "config/demo.yaml")
     assert run.code == 0, run.output[-3000:]
     assert sum(run.jobs().values()) <= 172
+
+
+@pytest.mark.parametrize("target", ["tables", "figures", "report", "all"])
+def test_every_target_of_results_ends_by_asking_whether_one_is_missing(snakemake, target):
+    demo = ("--forceall", "--configfile", "config/demo.yaml")
+    run = snakemake("-n", *demo, "--", target)
+    assert run.code == 0, run.output[-3000:]
+    asked = re.findall(r"results-demo/complete/(\w+)\.txt", run.output)
+    assert set(asked) == {target}  # `all` makes everything before it fails, and asks once
+    assert re.search(r"^complete +1$", run.output, re.MULTILINE)
 
 
 def test_the_demo_can_have_two_batches_of_each_tissue(snakemake):
