@@ -42,10 +42,12 @@ class Layout:
         return None if place >= len(row) else row[place]
 
 
+INTERVAL = (
+    "its 95 % interval over test cells (the mean of the bounds where there are several seeds), then"
+)
+PAPERS = "the paper's number and the difference. ± is the standard deviation over seeds."
+NOT_RESAMPLED = "Embeddings are not resampled: a cell drawn twice would be its own neighbour."
 COMMON = (
-    "Under each number: its 95 % interval over test cells (the mean of the bounds where there are"
-    " several seeds), then the paper's number and the difference. ± is the standard deviation over"
-    " seeds.",
     "Best in bold, within a block where there are blocks; an empty cell says why below.",
     "Reproduced: within .02 of the printed number (MSE: 2 %), where data, split and labels are the"
     " paper's; comparable: those are the paper's, the number is not; not comparable: they are not.",
@@ -58,6 +60,7 @@ LAYOUTS = {
         printed.INTEGRATION_COLUMNS,
         printed.TABLE_1,
         (
+            f"Under each number: {PAPERS} {NOT_RESAMPLED}",
             *COMMON,
             "NMI is the best over ten resolutions, chosen by the labels (supervised), for every"
             " method; NMI at 1 is at resolution 1.",
@@ -76,6 +79,7 @@ LAYOUTS = {
         printed.ANNOTATION_COLUMNS,
         printed.TABLE_2,
         (
+            f"Under each number: {INTERVAL} {PAPERS}",
             *COMMON,
             "F1 over types that occur or are predicted; ROC-AUC one type against the rest, over"
             " types that occur among the test cells.",
@@ -88,6 +92,7 @@ LAYOUTS = {
         printed.EXPRESSION_COLUMNS,
         printed.TABLE_3,
         (
+            f"Under each number: {INTERVAL} {PAPERS}",
             *COMMON,
             "Target: ten levels within the cell, protein-coding genes of the test cells."
             " Correlations by gene, averaged over genes that vary; a constant prediction counts 0.",
@@ -102,6 +107,7 @@ LAYOUTS = {
         printed.ABLATION_COLUMNS,
         printed.TABLE_4,
         (
+            f"Under each number: where it scores predictions, {INTERVAL} {PAPERS} {NOT_RESAMPLED}",
             *COMMON,
             "Printed as ASWb in the paper: bASW.",
             "In the atlas a batch is a tissue: a model without batch labels has to tell tissues"

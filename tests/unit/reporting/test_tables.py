@@ -182,6 +182,15 @@ def test_an_empty_cell_says_why(metrics):
     assert "**0.6000**<br>paper 0.2007 (+0.3993)" in text
 
 
+def test_an_interval_is_promised_only_where_there_is_one(metrics):
+    said = {number: page(metrics, number).remarks[0] for number in LAYOUTS}
+    promised = {number for number, remark in said.items() if "95 % interval" in remark}
+    assert promised == {2, 3, 4}
+    assert "where it scores predictions" in said[4]
+    embedded = {number for number, remark in said.items() if "not resampled" in remark}
+    assert embedded == {1, 4}
+
+
 def test_what_is_to_be_known_of_a_number_is_said_once(metrics):
     nmi = (metrics["task"] == "integration") & (metrics["metric"] == "nmi")
     metrics.loc[nmi & metrics["value"].notna(), "note"] = "seven types"
