@@ -2,11 +2,12 @@
 
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.acquire.transfer import fetch
+from epifoundation.acquire.addresses import fetch_named
 from epifoundation.jobs import job
 
 snakemake: Snakemake
 
 if __name__ == "__main__":
     with job(log=snakemake.log[0]):
-        fetch(snakemake.params.url, snakemake.output.source, retries=snakemake.params.retries)
+        retries = snakemake.params.retries
+        fetch_named(snakemake.params.url, snakemake.output.source, retries=retries)

@@ -2,7 +2,7 @@
 
 from snakemake.iocontainers import Snakemake
 
-from epifoundation.acquire.transfer import fetch
+from epifoundation.acquire.addresses import fetch_named
 from epifoundation.config import load_config
 from epifoundation.jobs import job
 
@@ -12,4 +12,4 @@ if __name__ == "__main__":
     with job(log=snakemake.log[0]):
         retries = load_config(snakemake.config).acquire.retries
         url, md5 = snakemake.params.url, snakemake.params.md5
-        fetch(url, snakemake.output.source, md5=md5, retries=retries)
+        fetch_named(url, snakemake.output.source, md5=md5, retries=retries)

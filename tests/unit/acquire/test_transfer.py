@@ -304,6 +304,7 @@ def test_ftp_becomes_https() -> None:
     [
         ("data/genome.fa.gz", "data/genome.fa.gz"),
         ("https://host/a/@@download/b.bed.gz?x=1/2", "source/b.bed.gz"),
+        ("https://host/b.bed.gz#md5=0", "source/b.bed.gz"),
         ("file:///data/b.bed", "source/b.bed"),
         (None, []),
     ],
