@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from file_server import FileServer
 
 from epifoundation.acquire import transfer
-from epifoundation.acquire.addresses import fetch_named
+from epifoundation.acquire.addresses import fetch_named, with_checksum
 from epifoundation.errors import AcquireError
 
+ROOT = Path(__file__).parents[3]
 BODY = random.Random(0).randbytes(300_000)
 SHA256 = f"#sha256={hashlib.sha256(BODY).hexdigest()}"
 
@@ -67,3 +69,10 @@ def test_the_checksum_of_the_configuration_goes_first(
     fetch_named(f"{url}#md5={'0' * 32}", tmp_path / "a.h5ad", md5=md5(BODY))
     with pytest.raises(AcquireError, match="expected 0000"):
         fetch_named(f"{url}#md5={md5(BODY)}", tmp_path / "b.h5ad", md5="0" * 32)
+
+
+def test_the_papers_blacklist_is_held_to_its_checksum() -> None:
+    reference = yaml.safe_load((ROOT / "config.yaml").read_text())["reference"]
+    url, checksum = with_checksum(reference["blacklist"])
+    assert url.endswith("ENCFF356LFX.bed.gz")
+    assert checksum == "393688b4f06c9ce26165d47433dd8c37"
