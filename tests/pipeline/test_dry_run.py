@@ -57,6 +57,15 @@ def test_every_target_of_results_ends_by_asking_whether_one_is_missing(snakemake
     assert re.search(r"^complete +1$", run.output, re.MULTILINE)
 
 
+@pytest.mark.parametrize("overlay", [(), ("--configfile", "config/demo.yaml")])
+def test_gene_activity_is_scored_in_every_way(snakemake, overlay):
+    """Binned, as it is, and fitted: no weak form of it alone stands beside the model."""
+    run = snakemake("-n", "--forceall", *overlay, "--until", "predict_expression_baselines")
+    assert run.code == 0, run.output[-3000:]
+    for method in ("gene_activity", "gene_activity_log", "gene_activity_affine"):
+        assert f"/Kidney/paper.seed0/expression/{method}.h5ad" in run.output
+
+
 def test_the_demo_can_have_two_batches_of_each_tissue(snakemake):
     overlays = ("config/demo.yaml", "config/demo_two_batches.yaml")
     run = snakemake("-n", "--quiet", "rules", "--forceall", "--configfile", *overlays)
