@@ -302,6 +302,10 @@ rule compare_methods:
         runtime=30,
     params:
         sets=[one for one in scored() if not refusal(one)],
-        code=code_of("contracts.py", "evaluation/comparisons.py"),
+        code=code_of(
+            "contracts.py",
+            "evaluation/comparisons.py",
+            "evaluation/resampling.py",
+        ),
     script:
         "../workflow_scripts/compare_methods.py"

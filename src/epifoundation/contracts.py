@@ -375,7 +375,7 @@ COMPARISONS = Table(
         "metric": "str",
         "drawn": "str",  # over what: test cells, donors of test cells, or seeds (Nadeau-Bengio)
         "seed": "str",  # of the split; `all` where seeds are what is drawn
-        "epifoundation": "float64",
+        "epifoundation": "float64",  # in `label_free` the pretrained model's
         "other": "float64",
         "difference": "float64",  # EpiFoundation minus the other
         "low": "float64",  # 95 % interval of the difference

@@ -4,7 +4,8 @@ Within one split: both methods are scored on the same resamples of test cells, o
 there are at least four. Over several splits: the variance of the mean difference is corrected for
 their overlap (Nadeau and Bengio, Machine Learning 2003): s² (1/J + n_test / n_train) of J seeds,
 with Student's t of J - 1. A plain t-test, which takes overlapping splits for independent ones,
-calls far too many differences real.
+calls far too many differences real. EpiFoundation is the pretrained model alone where that is all
+there is, in `label_free`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,8 +17,9 @@ from scipy import stats
 
 from epifoundation.contracts import COMPARISONS, RESAMPLED, SPLIT
 from epifoundation.evaluation.resampling import interval
+from epifoundation.evaluation.scoring import OURS, PRETRAINED
 
-OURS, ABLATION = "epifoundation", "ablation"
+ABLATION = "ablation"
 IDENTITY = ["atlas", "dataset", "protocol", "task"]
 FEW_CELLS = 400  # below it the standard error of a share can be above .025
 FEW_FOR_EMBEDDINGS = 200
@@ -83,11 +85,11 @@ def _within(one: Set, table: pd.DataFrame, metrics: pd.DataFrame) -> list[dict[s
     for key, group in table.groupby(["drawn", "metric"], sort=False):
         drawn, metric = map(str, key)
         values = group.pivot(index="resample", columns="method", values="value")
-        if OURS not in values:
+        if (we := _ours(values)) is None:
             continue
-        for method in values.columns.drop(OURS):
-            ours, other = own[OURS, metric], own[method, metric]
-            found = interval((values[OURS] - values[method]).to_numpy(float))
+        for method in values.columns.drop(we):
+            ours, other = own[we, metric], own[method, metric]
+            found = interval((values[we] - values[method]).to_numpy(float))
             rows.append(
                 {
                     **{name: one[name] for name in IDENTITY},
@@ -108,16 +110,16 @@ def _over_seeds(
     key: Mapping[str, str], group: pd.DataFrame, sizes: Sizes
 ) -> list[dict[str, object]]:
     values = group.pivot(index="seed", columns="method", values="value")
-    if OURS not in values:
+    if (we := _ours(values)) is None:
         return []
     rows = []
-    for method in values.columns.drop(OURS):
-        both = values[[OURS, method]].dropna()
+    for method in values.columns.drop(we):
+        both = values[[we, method]].dropna()
         if len(both) < 2:
             continue
         where = (key["atlas"], key["dataset"], key["protocol"])
         n_test, n_learned = np.mean([sizes[(*where, int(seed))] for seed in both.index], axis=0)
-        differences = (both[OURS] - both[method]).to_numpy(float)
+        differences = (both[we] - both[method]).to_numpy(float)
         half = corrected_half_width(differences, n_test / n_learned)
         mean = float(differences.mean())
         n_cells = int(group["n_cells"].min())
@@ -129,7 +131,7 @@ def _over_seeds(
                 "seed": "all",
                 **_difference(
                     key["metric"],
-                    float(both[OURS].mean()),
+                    float(both[we].mean()),
                     float(both[method].mean()),
                     (mean - half, mean + half),
                 ),
@@ -138,6 +140,11 @@ def _over_seeds(
             }
         )
     return rows
+
+
+def _ours(by_method: pd.DataFrame) -> str | None:
+    """Return the column of EpiFoundation, fine-tuned if it is there."""
+    return next((name for name in (OURS, PRETRAINED) if name in by_method), None)
 
 
 def corrected_half_width(differences: npt.NDArray[np.float64], test_share: float) -> float:

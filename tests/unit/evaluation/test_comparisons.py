@@ -113,6 +113,20 @@ def test_one_seed_and_no_resample_compare_nothing():
     assert found.empty
 
 
+def test_without_labels_the_pretrained_model_is_compared():
+    of_seed = {"epifoundation_pretrained": [0.5, 0.6], "lsi": [0.4, 0.45]}
+    metrics = scored(of_seed, "nmi", "integration").assign(protocol="label_free")
+    sizes = {("mini", "Kidney", "label_free", seed): (20, 80) for seed in range(2)}
+    (found,) = compare_methods(metrics, [], sizes).to_dict("records")
+    assert (found["method"], found["protocol"]) == ("lsi", "label_free")
+    assert found["difference"] == pytest.approx(0.125)
+    metrics = scored({**of_seed, "epifoundation": [0.7, 0.9]}, "nmi", "integration")
+    found = compare_methods(metrics, [], SIZES).set_index("method")
+    assert set(found.index) == {"epifoundation_pretrained", "lsi"}
+    assert found["epifoundation"].to_numpy() == pytest.approx(0.8)
+    assert compare_methods(scored({"lsi": [0.4, 0.5]}), [], SIZES).empty
+
+
 def test_what_has_no_value_is_left_out():
     metrics = scored({"epifoundation": [0.5, 0.6], "lsi": [0.4, np.nan]}, "nmi", "integration")
     assert compare_methods(metrics, [], SIZES).empty
