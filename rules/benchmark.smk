@@ -279,7 +279,14 @@ rule collect_metrics:
         runtime=10,
     params:
         refused=refused(),
-        code=code_of("contracts.py", "evaluation/refused.py", "evaluation/score.py"),
+        code=code_of(
+            "contracts.py",
+            "evaluation/baselines/__init__.py",
+            "evaluation/inputs.py",
+            "evaluation/refused.py",
+            "evaluation/score.py",
+            "evaluation/scoring.py",
+        ),
     script:
         "../workflow_scripts/collect_metrics.py"
 

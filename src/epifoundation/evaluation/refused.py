@@ -4,13 +4,21 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from epifoundation.evaluation.baselines import ANNOTATION, EXPRESSION, INTEGRATION
+from epifoundation.evaluation.baselines.cells import Annotator, Embedder, Predictor
 from epifoundation.evaluation.score import Score, Subject, metric_rows
+from epifoundation.evaluation.scoring import of_method, subject_of
 
 # Those of Tables 1 to 4, which would otherwise stay blank.
 METRICS_OF = {
     "integration": ("iso", "nmi", "casw", "clisi", "basw", "gc"),
     "annotation": ("accuracy", "macro_f1", "micro_f1", "roc_auc"),
     "expression": ("mse", "spearman", "pearson"),
+}
+KNOWN: Mapping[str, Mapping[str, Embedder | Annotator | Predictor]] = {
+    "integration": INTEGRATION,
+    "annotation": ANNOTATION,
+    "expression": EXPRESSION,
 }
 
 
@@ -30,16 +38,9 @@ def refused_rows(refused: Sequence[Mapping[str, object]]) -> list[pd.DataFrame]:
 
 
 def _subject(one: Mapping[str, object], method: str) -> Subject:
+    """Say of a method what its scores would, so that it stands among the same methods."""
+    task = str(one["task"])
+    where = {name: str(one[name]) for name in ("atlas", "dataset", "protocol", "label_source")}
     ablated = method.startswith("epifoundation_")
-    return Subject(
-        atlas=str(one["atlas"]),
-        dataset=str(one["dataset"]),
-        protocol=str(one["protocol"]),
-        task="ablation" if ablated else str(one["task"]),
-        method=method,
-        seed=int(str(one["seed"])),
-        n_cells=0,
-        fit_on="none",
-        labels_seen="none",
-        label_source=str(one["label_source"]),
-    )
+    subject = subject_of({**where, "seed": int(str(one["seed"]))}, "ablation" if ablated else task)
+    return of_method(subject, method, KNOWN[task].get(method))

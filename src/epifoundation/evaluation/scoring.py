@@ -68,6 +68,19 @@ def subject_of(dataset: Mapping[str, str | int], task: str) -> Subject:
     )
 
 
+def of_method(
+    subject: Subject, method: str, known: Annotator | Predictor | Embedder | None
+) -> Subject:
+    """Say of whom a row is; EpiFoundation is in no registry, fits on its own part, sees train."""
+    labels_seen = known.labels_seen if known else "train"
+    if labels_seen == "test" and subject.protocol not in LABELS_OF_TEST_CELLS:
+        labels_seen = "train"
+    if method.startswith(PRETRAINED):
+        labels_seen = "none"
+    fit_on = known.fit_on if known else "fit"
+    return replace(subject, method=method, fit_on=fit_on, labels_seen=labels_seen)
+
+
 def score_integration(
     store: TokenStore,
     split: pd.DataFrame,
@@ -92,7 +105,7 @@ def score_integration(
             )
             scores = _reported(found, n_cells=len(test))
             scores["depth_r2"] = depth_r2(embedding, depth)
-        one = _of_method(subject, method, INTEGRATION.get(method))
+        one = of_method(subject, method, INTEGRATION.get(method))
         tables += _in_tasks(one, scores, ablated=_ablated(files))
     return pd.concat(tables, ignore_index=True)
 
@@ -120,7 +133,7 @@ def score_annotation(
         predictions = read_predictions(path, test["cell"])
         if not len(test):
             predictions = "no test cell has a type"
-        one = _of_method(subject, method, ANNOTATION.get(method))
+        one = of_method(subject, method, ANNOTATION.get(method))
         if isinstance(predictions, str):
             scores = dict.fromkeys(ANNOTATION_METRICS, Score.undefined(predictions))
         else:
@@ -168,7 +181,7 @@ def score_expression(
     resampled: list[pd.DataFrame] = []
     for method, path in files.items():
         levels = read_expression(path, test["cell"], genes["gene_name"])
-        one = _of_method(subject, method, EXPRESSION.get(method))
+        one = of_method(subject, method, EXPRESSION.get(method))
         if isinstance(levels, str):
             names = (*EXPRESSION_METRICS, *EXPRESSION_VARIANTS)
             scores = dict.fromkeys(names, Score.undefined(levels))
@@ -223,19 +236,6 @@ def _of_cells(
         n_types=len(set(test["cell_type"]) - set(NO_TYPE)),
         input_hash=input_hash(store, split),
     )
-
-
-def _of_method(
-    subject: Subject, method: str, known: Annotator | Predictor | Embedder | None
-) -> Subject:
-    """Say of whom a row is; EpiFoundation is in no registry, fits on its own part, sees train."""
-    labels_seen = known.labels_seen if known else "train"
-    if labels_seen == "test" and subject.protocol not in LABELS_OF_TEST_CELLS:
-        labels_seen = "train"
-    if method.startswith(PRETRAINED):
-        labels_seen = "none"
-    fit_on = known.fit_on if known else "fit"
-    return replace(subject, method=method, fit_on=fit_on, labels_seen=labels_seen)
 
 
 def _ablated(files: Mapping[str, str]) -> bool:

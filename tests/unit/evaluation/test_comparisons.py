@@ -195,6 +195,25 @@ def test_what_a_protocol_cannot_have_keeps_its_rows():
     assert not refused_rows([])
 
 
+def test_what_a_protocol_cannot_have_stands_among_the_methods_that_saw_as_much():
+    refused = {
+        **ONE,
+        "protocol": "donor_held_out",
+        "task": "integration",
+        "label_source": "given",
+        "methods": ["pca", "scanvi", "epifoundation"],
+        "reason": "donor_held_out: one donor only (donor5)",
+    }
+    rows = pd.concat(refused_rows([refused])).drop_duplicates("method").set_index("method")
+    assert rows["labels_seen"].to_dict() == {
+        "pca": "none",
+        "scanvi": "train",
+        "epifoundation": "train",
+    }
+    assert rows["fit_on"]["pca"] == "all cells, unlabelled"
+    assert rows["fit_on"]["epifoundation"] == "fit"
+
+
 def test_the_tissue_is_told_from_an_embedding_that_holds_it():
     rng = np.random.default_rng(0)
     tissues = pd.Series(np.repeat(["liver", "lung", "skin"], [60, 60, 3]))
