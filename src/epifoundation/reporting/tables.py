@@ -88,10 +88,15 @@ def _compared(table: pd.DataFrame, layout: Layout, *, comparable: bool) -> pd.Da
 
 
 def _row(group: pd.DataFrame) -> dict[str, object]:
-    values = group["value"].dropna()
-    first = group.iloc[0]
-    seeds = sorted(set(group["seed"]))
+    """Return what the seeds that have a value give; all of them where none has."""
+    valued = group["value"].notna()
+    values = group["value"][valued]
+    rests_on = group[valued] if valued.any() else group
+    first = rests_on.iloc[0]
+    seeds = sorted(set(rests_on["seed"]))
     notes = dict.fromkeys(note for note in group["note"].fillna("") if note)
+    if failed := sorted(set(group["seed"]) - set(seeds)):
+        notes |= {f"no value of seed {', '.join(map(str, failed))}": None}
     return {
         **{name: first[name] for name in [*IDENTITY, "metric"]},
         "value": values.mean() if len(values) else np.nan,
@@ -100,9 +105,9 @@ def _row(group: pd.DataFrame) -> dict[str, object]:
         "high": group["high"].mean(),
         "n_seeds": len(seeds),
         "seeds": ",".join(map(str, seeds)),
-        **{name: _span(group[name]) for name in ("n_cells", "n_donors", "n_types")},
+        **{name: _span(rests_on[name]) for name in ("n_cells", "n_donors", "n_types")},
         **{name: first[name] for name in ("fit_on", "labels_seen", "label_source")},
-        "input_hash": ",".join(dict.fromkeys(map(str, group["input_hash"]))),
+        "input_hash": ",".join(dict.fromkeys(map(str, rests_on["input_hash"]))),
         "note": "; ".join(notes),
     }
 

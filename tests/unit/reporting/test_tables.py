@@ -174,6 +174,18 @@ def test_seeds_are_averaged(metrics):
     assert (ours["n_seeds"], ours["seeds"], ours["n_donors"]) == (2, "0,1", "3-4")
 
 
+def test_a_seed_without_a_value_is_not_counted_but_named(metrics):
+    failed = metrics.assign(seed=1, value=NAN, note="out of memory", n_cells=0)
+    third = metrics.assign(seed=2, n_cells=1240)
+    table = result(pd.concat([metrics, failed, third]), 1)
+    ours = cell(table, "epifoundation")
+    assert (ours["n_seeds"], ours["seeds"], ours["n_cells"]) == (2, "0,2", "1234-1240")
+    assert ours["note"] == "out of memory; no value of seed 1"
+    never = cell(table, "liger")
+    assert (never["n_seeds"], never["seeds"]) == (3, "0,1,2")
+    assert "no value" not in never["note"]
+
+
 def test_an_empty_cell_says_why(metrics):
     text = to_markdown(page(metrics, 1))
     assert "| — (2)<br>paper 0.0942 |" in text
