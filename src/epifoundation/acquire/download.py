@@ -144,6 +144,7 @@ def _fetch_all(
         try:
             if url.startswith(PREFETCH) and not (incoming / name).exists():
                 prefetch(url.removeprefix(PREFETCH), incoming / name)
+                progress.add(name, (incoming / name).stat().st_size)
             fetch(
                 url if not url.startswith(PREFETCH) else str(incoming / name),
                 incoming / name,

@@ -10,6 +10,7 @@ from file_server import FileServer
 
 from epifoundation.acquire import download as module
 from epifoundation.acquire.download import download
+from epifoundation.acquire.locator import PREFETCH
 from epifoundation.config import AcquireConfig
 from epifoundation.contracts import MANIFEST
 from epifoundation.errors import AcquireError
@@ -59,6 +60,22 @@ def test_folder_holds_what_the_manifest_says_and_nothing_else(
     assert "4 of 4 files" in caplog.text
     assert "MB/s" in caplog.text
     assert "s left" in caplog.text
+
+
+def test_what_prefetch_brought_is_counted(
+    manifest: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    server: FileServer,
+) -> None:
+    brought = server.files["/gex_L001_R1.fastq.gz"]
+    manifest.loc[0, "url"] = f"{PREFETCH}SRR1"
+    monkeypatch.setattr(module, "prefetch", lambda run, target: target.write_bytes(brought))
+    with caplog.at_level(logging.INFO, logger=module.__name__):
+        download(manifest, tmp_path / "pbmc", SETTINGS)
+    assert "4 of 4 files" in caplog.text
+    assert "SRR1" not in "".join(path for path, _ in server.asked)
 
 
 def test_restart_fetches_only_what_is_lacking(
