@@ -16,6 +16,7 @@ def test_the_papers_run_is_planned_quickly_offline_and_whole(snakemake):
     assert jobs["resolve"] == jobs["download"] == jobs["align_cellranger_arc"] == 45
     assert jobs["count"] == jobs["filter_cells"] == jobs["cluster"] == 45
     assert "checkpoint" not in run.output.lower()
+    assert "assumed samples: fallopian_tube, bile_duct, retina (snakemake plan" in run.output
     assert seconds < 15
 
 

@@ -177,7 +177,8 @@ def tell(
     """
     jobs = [job for job in jobs_of_dry_run(arguments, folder) if job.rule in stages]
     if not jobs:
-        sys.stdout.write("Nothing to be done: all that is asked for is there and up to date.\n")
+        nothing = "Nothing to be done: all that is asked for is there and up to date."
+        sys.stdout.write("\n".join([nothing, "", *cautions(sheet), ""]))
         return
     table = cost_of_jobs(jobs, sheet, cfg, stages, recorded)
     page = printed(table, sheet, cfg)

@@ -9,7 +9,7 @@ import yaml
 from epifoundation.config import Config, load_config
 from epifoundation.planning.costs import read_costs
 from epifoundation.planning.dry_run import Job, read_jobs
-from epifoundation.planning.plan import cost_of_jobs, printed
+from epifoundation.planning.plan import cost_of_jobs, printed, tell
 from epifoundation.samples import SampleSheet
 
 ROOT = Path(__file__).parents[3]
@@ -113,3 +113,17 @@ def test_hours_are_those_of_this_run_where_it_has_some(sheet: SampleSheet, tmp_p
 def test_the_reference_is_fetched_once(sheet: SampleSheet, tmp_path: Path) -> None:
     found = plan([Job("fetch_reference", "not there", {"file": f}) for f in "ab"], sheet, tmp_path)
     assert list(found["download_gb"]) == [14, 0]
+
+
+def test_cautions_are_told_where_nothing_is_to_be_done(
+    sheet: SampleSheet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("epifoundation.planning.plan.jobs_of_dry_run", lambda arguments, folder: [])
+    tell([], sheet, config(tmp_path), stages={}, recorded=RECORDED, folder=tmp_path)
+    said = capsys.readouterr().out
+    assert said.startswith("Nothing to be done")
+    assert "\n  ASSUMED retina (atlas" in said
+    assert list(tmp_path.iterdir()) == []
