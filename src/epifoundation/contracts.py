@@ -342,7 +342,7 @@ METRICS = Table(
         "n_cells": "int64",  # test cells
         "n_donors": "int64",  # known donors of the test cells; 0: none is known
         "n_types": "int64",  # among the test cells
-        "fit_on": "str",  # fit | all cells, unlabelled
+        "fit_on": "str",  # fit | none | all cells, labelled, partly labelled or unlabelled
         "labels_seen": "str",  # none | train | test
         "label_source": "str",
         "note": "str",

@@ -62,11 +62,14 @@ def integration_cells(
 
 
 def annotation_cells(store: TokenStore, split: pd.DataFrame) -> AnnotationCells:
-    """Return all cells but the unused; those without a type leave the fit, but are predicted."""
+    """Return all cells; those without a type leave the fit, but are predicted.
+
+    Unused cells have no type here: what is open in them may be learned from, as in test cells.
+    """
     parts = split_of(store, split)
-    cell_type = store.cells["cell_type"].to_numpy(dtype=object)
-    known = ~np.isin(cell_type.astype(str), NO_TYPE) | (parts == "test")
-    known &= parts != UNUSED
+    cell_type = store.cells["cell_type"].to_numpy(dtype=object, copy=True)
+    known = ~np.isin(cell_type.astype(str), NO_TYPE) | np.isin(parts, ("test", UNUSED))
+    cell_type[parts == UNUSED] = None
     peaks = accessible_peaks(store)
     if not known.all():
         peaks = peaks[known]

@@ -39,6 +39,7 @@ from epifoundation.evaluation.tissue import tissue_rows
 
 OURS = "epifoundation"  # and its ablations, `epifoundation_<variant>`
 PRETRAINED = "epifoundation_pretrained"  # its embedding before fine-tuning, which saw no label
+PARTLY_LABELLED = "all cells, partly labelled"  # what would see test cells' types may not
 PROTEIN_CODING = "protein_coding"
 FEWEST_FOR_LISI = 10 * LISI_NEIGHBORS
 BY_DEPTH = ("accuracy", "macro_f1")
@@ -73,11 +74,11 @@ def of_method(
 ) -> Subject:
     """Say of whom a row is; EpiFoundation is in no registry, fits on its own part, sees train."""
     labels_seen = known.labels_seen if known else "train"
+    fit_on = known.fit_on if known else "fit"
     if labels_seen == "test" and subject.protocol not in LABELS_OF_TEST_CELLS:
-        labels_seen = "train"
+        labels_seen, fit_on = "train", PARTLY_LABELLED
     if method.startswith(PRETRAINED):
         labels_seen = "none"
-    fit_on = known.fit_on if known else "fit"
     return replace(subject, method=method, fit_on=fit_on, labels_seen=labels_seen)
 
 

@@ -320,3 +320,19 @@ def test_cells_without_a_type_are_not_fitted_on(tiny_atlas):
     known = annotation_cells(replace(tiny_atlas.store, cells=cells), tiny_atlas.split)
     assert len(known.cell_type) == len(cells) - 1
     assert "unassigned" not in known.cell_type
+
+
+def test_unused_cells_keep_their_peaks_but_hide_their_types(tiny_atlas):
+    split = tiny_atlas.split.copy()
+    training = np.flatnonzero(split["split"] == "train")
+    split.loc[training[::2], "split"] = "unused"
+    cells = annotation_cells(tiny_atlas.store, split)
+    assert cells.accessible.shape[0] == len(split)
+    unused = split.set_index("cell")["split"][tiny_atlas.store.cells["cell"]] == "unused"
+    assert all(name is None for name in cells.cell_type[unused.to_numpy()])
+    assert all(isinstance(name, str) for name in cells.cell_type[~unused.to_numpy()])
+    assert "unused" not in annotation_cells(tiny_atlas.store, tiny_atlas.split).split
+    assert tiny_atlas.store.cells["cell_type"].notna().all()
+    scores, names = ANNOTATION["binary_naive_bayes"].run(cells, 0)
+    assert scores.shape == ((split["split"] == "test").sum(), len(names))
+    assert "None" not in names

@@ -211,7 +211,10 @@ def test_what_a_protocol_cannot_have_stands_among_the_methods_that_saw_as_much()
         "epifoundation": "train",
     }
     assert rows["fit_on"]["pca"] == "all cells, unlabelled"
+    assert rows["fit_on"]["scanvi"] == "all cells, partly labelled"
     assert rows["fit_on"]["epifoundation"] == "fit"
+    shown = pd.concat(refused_rows([{**refused, "protocol": "paper"}])).set_index("method")
+    assert set(shown["fit_on"]["scanvi"]) == {"all cells, labelled"}
 
 
 def test_the_tissue_is_told_from_an_embedding_that_holds_it():
