@@ -211,8 +211,29 @@ def test_the_full_grid_is_planned(snakemake):
     assert jobs["predict_expression_baselines"] == seeds * (datasets * 3 - refused)
     # Three variants, one without the liver, the untrained one; two that hold out of ALLTissue.
     assert jobs["pretrain"] == seeds * (5 + 2)
+    ablated, without_labels = 3, 2  # Table 4: three seeds on three sets
+    assert jobs["embed_ablation"] == seeds * ablated * without_labels
     assert jobs["embed_pretrained"] == seeds * (4 * 4 - refused)
     assert jobs["compare_methods"] == jobs["collect_metrics"] == 1
+
+
+@pytest.mark.parametrize(
+    ("overlays", "ablated"),
+    [
+        pytest.param((), ["BMMC", "Kidney", "PBMC"], id="paper"),
+        pytest.param(("config/demo.yaml",), ["Kidney"], id="demo"),
+        pytest.param(
+            ("config/demo.yaml", "config/demo_full.yaml"), ["BMMC", "Kidney", "Liver"], id="full"
+        ),
+        pytest.param(("config/miniatlas_released.yaml",), ["Kidney"], id="released"),
+    ],
+)
+def test_how_many_sets_are_ablated(snakemake, overlays, ablated):
+    options = ("--configfile", *overlays) if overlays else ()
+    run = snakemake("-n", "--forceall", *options, "--until", "embed_ablation")
+    assert run.code == 0, run.output[-3000:]
+    pattern = r"/(\w+)/paper\.seed0/integration/epifoundation_no_batch\.parquet"
+    assert sorted(set(re.findall(pattern, run.output))) == ablated
 
 
 def test_data_sets_that_no_sample_is_of_are_named(snakemake):
