@@ -6,8 +6,6 @@ METHOD_NAMES = {
     "harmony": "Harmony",
     "liger": "LIGER",
     "peakvi": "PeakVI",
-    "poissonvi": "PoissonVI",
-    "scale": "SCALE",
     "scanvi": "scANVI",
     "majority": "Majority class",
     "depth_only": "Depth only",

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from epifoundation.contracts import AGREEMENT, METRICS
+from epifoundation.evaluation.baselines import ANNOTATION, EXPRESSION, INTEGRATION
 from epifoundation.reporting import printed
 from epifoundation.reporting.formats import to_html, to_latex, to_markdown, write_table
 from epifoundation.reporting.layouts import LAYOUTS
@@ -184,6 +185,11 @@ def test_a_seed_without_a_value_is_not_counted_but_named(metrics):
     never = cell(table, "liger")
     assert (never["n_seeds"], never["seeds"]) == (3, "0,1,2")
     assert "no value" not in never["note"]
+
+
+def test_every_method_has_a_name_and_every_name_a_method():
+    beside = {name for name in METHOD_NAMES if not name.startswith("epifoundation")}
+    assert beside == {*INTEGRATION, *ANNOTATION, *EXPRESSION}
 
 
 def test_an_empty_cell_says_why(metrics):
