@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -180,3 +181,33 @@ def test_peers_split_only_the_cells_they_name(tiny_atlas, tmp_path):
     parts = ("train", "validation", "test", "unused")
     expected = {name: parts[place % 4] for place, name in enumerate(names)}
     assert list(split["split"]) == [expected[name] for name in barcodes]
+
+
+def test_marrow_benchmark_adds_what_a_seed_lacks_without_training_again(tiny_atlas, monkeypatch):
+    from benchmarks import peer
+
+    from epifoundation.config import Config
+
+    def fail(*arguments):
+        raise AssertionError("a trained seed was trained again")
+
+    monkeypatch.setattr(peer, "trained", fail)
+    cfg = Config.model_validate(yaml.safe_load((ROOT / "config.yaml").read_text()))
+    atlas = (cfg, tiny_atlas.store, tiny_atlas.vocabulary, tiny_atlas.split, 0)
+    everything = {"annotation": ["binary_logistic"], "expression": ["gene_mean"]}
+    got = peer.scored(*atlas, everything)
+    before = {
+        task: {m: dict.fromkeys(peer.METRICS[task], 0.5) for m in (peer.OURS, *controls)}
+        for task, controls in peer.CONTROLS.items()
+    }
+    del before["annotation"]["binary_logistic"], before["expression"]["gene_mean"]
+    assert peer.lacking(before) == everything
+    assert peer.lacking({})["annotation"][0] == peer.OURS
+    records = {"0": peer.joined(before, got), "1": before}
+    assert not any(peer.lacking(records["0"]).values())
+    assert "binary_logistic" not in peer.means(records)["annotation"]  # the mean of one is no mean
+    records["1"] = peer.joined(before, got)
+    means = peer.means(records)
+    assert list(means["annotation"]) == ["epifoundation", *peer.CONTROLS["annotation"]]
+    assert means["annotation"]["binary_logistic"] == got["annotation"]["binary_logistic"]
+    assert means["annotation"]["majority"]["accuracy"] == 0.5
