@@ -37,6 +37,7 @@ localrules:
     tables,
     figures,
     report,
+    resolve,  # beside one another, so that all together keep to what archives allow
 
 
 rule all:

@@ -127,3 +127,9 @@ def test_rules_list_the_tables_that_their_modules_read(rules):
                     (name, each) for each in listed
                 }
     assert not lacking
+
+
+def test_archives_are_asked_from_one_machine():
+    """What they allow is kept to by all jobs of a machine, not of a cluster."""
+    local = (ROOT / "Snakefile").read_text().partition("localrules:")[2].partition("\nrule ")[0]
+    assert re.search(r"^ +resolve,", local, re.MULTILINE)
