@@ -54,6 +54,7 @@ EXAMPLE = {
     "ENCODE": "ENCSR128ZLB",
     "URL": "https://host/a_R1.fastq.gz https://host/a_R2.fastq.gz",
 }
+MATRIX_URL = re.compile(r"\w+://[^?#]*matrix\.mtx(\.gz)?([?#].*)?", re.IGNORECASE)
 NUMBER = re.compile(r"\d+(\.\d+)?")
 ALLOWED = {
     "role": ("atlas", "evaluation"),
@@ -212,7 +213,7 @@ def _without_types(rows: tuple[Sample, ...]) -> list[str]:
 
 def _swapped(row: Sample) -> str | None:
     """Say so if a sample's columns hold one another's files, or those of another entry."""
-    rna, atac = (location.partition("?")[0].lower() for location in (row.rna, row.atac))
+    rna, atac = (re.split("[?#]", location)[0].lower() for location in (row.rna, row.atac))
     if row.entry == "fastq" or not (rna and atac):
         return None
     if rna.endswith(FRAGMENTS_FORMATS):
@@ -222,6 +223,16 @@ def _swapped(row: Sample) -> str | None:
     if row.entry == "matrices" and atac.endswith(FRAGMENTS_FORMATS):
         return f"atac {row.atac} are fragments, not counts: entry fragments takes these"
     return None
+
+
+def _without_its_lists(row: Sample) -> list[str]:
+    """Say which columns name matrix.mtx by URL, of which features and barcodes are not fetched."""
+    return [
+        f"{name} {location}: matrix.mtx by URL comes without its features and barcodes. Fetch the"
+        " three into one folder and name that."
+        for name, location in (("rna", row.rna), ("atac", row.atac))
+        if row.entry != "fastq" and MATRIX_URL.match(location)
+    ]
 
 
 def _accession_mistakes(row: Sample) -> list[str]:
@@ -261,7 +272,8 @@ def _mistakes(rows: tuple[Sample, ...]) -> list[str]:
         if row.entry == "fastq" and not row.source:
             allowed = ", ".join(filter(None, SOURCES))
             mistakes.append(f"{where} entry fastq needs a source ({allowed})")
-        mistakes += [f"{where} {mistake}" for mistake in _accession_mistakes(row)]
+        found = _accession_mistakes(row) + _without_its_lists(row)
+        mistakes += [f"{where} {mistake}" for mistake in found]
         if row.reads_gb and not NUMBER.fullmatch(row.reads_gb):
             mistakes.append(f"{where} reads_gb {row.reads_gb!r} is no number of gigabytes")
         if row.role == "evaluation" and not row.dataset:

@@ -144,3 +144,19 @@ def test_a_missing_column_or_file_is_said(tmp_path):
         SampleSheet.read(tmp_path / "s.tsv", labels="none", root=tmp_path)
     with pytest.raises(ConfigError, match="does not exist"):
         SampleSheet.read("absent.tsv", labels="none", root=tmp_path)
+
+
+def test_a_matrix_by_url_is_refused_since_its_lists_would_lack(read, tmp_path):
+    row = {"entry": "fragments", "source": "", "atac": "https://host/f.tsv.gz"}
+    with pytest.raises(ConfigError, match=r"liver: rna https\S+: matrix\.mtx by URL .* one folder"):
+        read(row | {"rna": "https://host/GSM1_matrix.mtx.gz"})
+    with pytest.raises(ConfigError, match=r"atac file\S+: matrix\.mtx by URL"):
+        urls = {"rna": "https://host/a.h5", "atac": "file:///a/matrix.mtx#md5=0"}
+        read(row | urls | {"entry": "matrices"})
+    assert read(row | {"rna": "data/GSM1_matrix.mtx.gz"}).rows
+
+
+def test_a_checksum_hides_no_swapped_files(read):
+    urls = {"rna": "https://host/f.tsv.gz#md5=0", "atac": "https://host/a.h5"}
+    with pytest.raises(ConfigError, match="are fragments, not counts"):
+        read(urls | {"entry": "fragments", "source": ""})
