@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from epifoundation.errors import ConfigError
 
@@ -462,16 +463,19 @@ def load_config(raw: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        mistakes = [
-            (
-                f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})"
-                if e["loc"]
-                else f"  {e['msg']}"
-            )  # of several sections, whose values are the whole file
-            + (did_you_mean(Config, e["loc"]) if e["type"] == "extra_forbidden" else "")
-            for e in error.errors()
-        ]
+        mistakes = [_mistake(each) for each in error.errors()]
+        if sum(each["type"] == "missing" for each in error.errors()) > 1:
+            mistakes.append("Is this config.yaml of another version of the workflow?")
         raise ConfigError("\n".join(["The configuration is not valid:", *mistakes])) from None
+
+
+def _mistake(found: ErrorDetails) -> str:
+    """Return a line: the key, what is wrong with it, and its value unless that is a section."""
+    key = ".".join(map(str, found["loc"]))
+    line = f"  {key}: {found['msg']}" if key else f"  {found['msg']}"
+    if found["type"] == "extra_forbidden":
+        return f"  {key}: no such key{did_you_mean(Config, found['loc'])}"
+    return line if isinstance(found["input"], dict) else f"{line} (got {found['input']!r})"
 
 
 def did_you_mean(of: type[BaseModel], key: tuple[int | str, ...]) -> str:

@@ -58,6 +58,14 @@ def test_all_mistakes_are_reported_at_once(shipped):
         assert expected in str(error.value)
 
 
+def test_an_old_configuration_is_told_as_one_and_not_printed(shipped):
+    for key in ("n_layers", "d_model"):
+        del shipped["model"][key]
+    with pytest.raises(ConfigError, match="of another version") as error:
+        load_config(shipped)
+    assert "n_heads" not in str(error.value)
+
+
 def test_every_setting_says_what_it_means():
     def undocumented(section: type[BaseModel], where: str) -> list[str]:
         found = []

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO, cast
 
@@ -186,10 +186,7 @@ def unpack_arc_reference(source: Path | str, directory: Path | str) -> None:
         partial.mkdir()
         try:
             with tarfile.open(source, "r|*") as archive:
-                archive.extractall(partial, filter="data")
-        except tarfile.FilterError as error:
-            message = f"{source} is not safe to unpack: {error}. Do not use it."
-            raise AcquireError(message) from error
+                _unpack(archive, partial, source)
         except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             message = f"{source} cannot be unpacked ({error}). Fetch it again."
             raise AcquireError(message) from error
@@ -200,6 +197,27 @@ def unpack_arc_reference(source: Path | str, directory: Path | str) -> None:
                 child.rename(partial / child.name)
             unwrapped.rmdir()
         check_arc_reference(partial, source)
+
+
+def _unpack(archive: tarfile.TarFile, folder: Path, source: Path) -> None:
+    """Write the files and folders of an archive, ours and with usual modes, and nothing else.
+
+    Python has filters for that from 3.11.4 on only, and these let links pass.
+    """
+    for member in archive:
+        name = PurePosixPath(member.name.lstrip("/"))
+        content = archive.extractfile(member) if member.isfile() else None
+        if ".." in name.parts or not (content or member.isdir()):
+            message = (
+                f"{source} is not safe to unpack: {member.name} is a link, a device or outside of"
+                " the folder. Do not use it."
+            )
+            raise AcquireError(message)
+        target = folder / name
+        (target if content is None else target.parent).mkdir(parents=True, exist_ok=True)
+        if content is not None:
+            with target.open("wb") as writer, content:
+                shutil.copyfileobj(content, writer, 1 << 20)
 
 
 def check_md5(path: Path, md5: str | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from threadpoolctl import threadpool_limits
 
+from epifoundation import __version__
 from epifoundation.cli import data, labels, model, outs, quality, scores
 from epifoundation.cli.arguments import Arguments, check_outputs, positive
 from epifoundation.errors import EpiFoundationError, told_by_system
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(prog="epifoundation", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[[Arguments], None], example: str) -> argparse.ArgumentParser:

@@ -37,7 +37,7 @@ def add_commands(add: Add) -> None:
         help="with fewer than 20 cells shorten the lists of neighbours (departs from Seurat)",
     )
 
-    one = add("label", label, "--clusters clustered.h5mu --profiles disco.csv --atlas blood …")
+    one = add("label", label, "--clusters c.h5mu --profiles disco.csv --output labels.tsv")
     one.add_argument("--clusters", type=Path, required=True, help="what `cluster` wrote")
     one.add_argument("--rna-clusters", type=Path, help="what `cluster-rna` wrote, to label these")
     one.add_argument("--profiles", type=Path, required=True, help="symbols × `type--atlas`")

@@ -43,7 +43,11 @@ def add_commands(add: Add) -> None:
     )
     _add_criteria(one)
 
-    one = add("gene-activity", gene_activity, "--fragments f.tsv.gz --annotation g.gtf …")
+    one = add(
+        "gene-activity",
+        gene_activity,
+        "--fragments f.tsv.gz --barcodes b.tsv --annotation g.gtf --output a.h5ad",
+    )
     add_cells(one)
     one.add_argument("--annotation", type=Path, required=True, help="GTF")
     one.add_argument(

@@ -11,7 +11,11 @@ from epifoundation.errors import ConfigError
 
 def add_commands(add: Add) -> None:
     """Add the commands of this page."""
-    one = add("score-embedding", score_embedding, "--input X.h5ad --embedding X_pca …")
+    one = add(
+        "score-embedding",
+        score_embedding,
+        "--input X.h5ad --embedding X_pca --label type --batch batch --output s.json",
+    )
     one.add_argument("--input", type=Path, required=True, help="h5ad with the embedding in obsm")
     one.add_argument("--embedding", required=True, help="key of obsm")
     one.add_argument("--label", required=True, help="column of obs with cell types")

@@ -24,6 +24,7 @@ NEEDED = ("filtered_feature_bc_matrix.h5", "atac_fragments.tsv.gz", "per_barcode
 WINDOW_BP = 5_000  # where neither folder has peaks and none are given
 LOW_PERCENTILE = 5
 N_WORST = 10
+FEWEST_SHARED = 0.1  # of the cells of either folder, of one sample
 COLUMNS = ("measure", "first", "second", "agreement", "meaning")
 
 
@@ -77,6 +78,9 @@ def compare_outs(
             " barcodes than GEX ones ending in -1."
         )
         raise DataError(message)
+    doubt = _doubt(one, other, cells)
+    if doubt:
+        logger.warning("%s", doubt)
     rows = [_cell_row(one, other, cells), *_depth_rows(one, other, cells)]
     genes = one.rna.var_names.intersection(other.rna.var_names)
     if genes.empty:
@@ -99,9 +103,21 @@ def compare_outs(
         "peak", in_peaks[0].X, in_peaks[1].X, in_peaks[0].var_names, (len(regions),) * 2
     )
     table = pd.DataFrame([*rows, *gene_rows, *peak_rows], columns=list(COLUMNS))
+    what = ". ".join(filter(None, (what, doubt)))
     report = _report(first, second, table, what, {"genes": by_gene, "peaks": by_peak})
     logger.info("%d cells in both, %d genes, %d peaks", len(cells), len(genes), len(regions))
     return table, report
+
+
+def _doubt(one: Outs, other: Outs, cells: pd.Index) -> str:
+    """Return a question where so few cells are in both folders that they may be of two samples."""
+    fewer = min(one.rna.n_obs, other.rna.n_obs)
+    if len(cells) >= FEWEST_SHARED * fewer:
+        return ""
+    return (
+        f"Only {len(cells):,} of {fewer:,} cells are in both folders: are they of one sample? What"
+        " is said of so few means little"
+    )
 
 
 def _cell_row(one: Outs, other: Outs, cells: pd.Index) -> tuple[object, ...]:

@@ -64,6 +64,17 @@ def test_a_folder_agrees_with_itself(content, tmp_path: Path) -> None:
     assert report.count("None differs.") == 2
 
 
+def test_two_samples_are_asked_about(content, tmp_path: Path, caplog) -> None:
+    one, other = (write_outs(tmp_path / name, *content) for name in "ab")
+    with h5py.File(other / "filtered_feature_bc_matrix.h5", "r+") as file:
+        barcodes = file["matrix/barcodes"]
+        barcodes[3:] = [b"N" + name[1:] for name in barcodes[3:]]
+    _, report = compare_outs(one, other)
+    assert "Only 3 of 40 cells are in both folders: are they of one sample?" in report
+    assert "of one sample?" in caplog.text
+    assert "of one sample" not in compare_outs(one, one)[1]
+
+
 def test_each_difference_is_seen_where_it_is(content, tmp_path: Path) -> None:
     counts, fragments = content
     changed = counts.copy()
