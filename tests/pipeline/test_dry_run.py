@@ -161,7 +161,7 @@ def test_labels_of_rna_clusters_do_not_wait_for_both_modalities(snakemake):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        pytest.param("qc={min_rna_umi: 3}", "qc.min_rna_umi: Extra inputs", id="misspelt key"),
+        pytest.param("qc={min_rna_umi: 3}", "qc.min_rna_umi: no such key", id="misspelt key"),
         pytest.param("qc={min_rna_umis: 30000}", "min_rna_umis must be below", id="crossed"),
         pytest.param("align={engine: bowtie}", "align.engine", id="unknown engine"),
         pytest.param("samples=nowhere.tsv", "nowhere.tsv does not exist as a file", id="no sheet"),
