@@ -1,7 +1,9 @@
 """What each update and each option does, watched from outside."""
 
 import dataclasses
+import os
 import re
+import signal
 
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
 from epifoundation.errors import EpiFoundationError
+from epifoundation.training import loop
 from epifoundation.training.distributed import clip_gradients
 from epifoundation.training.finetune import finetune_cell_type, finetune_expression
 from epifoundation.training.loop import train
@@ -143,3 +146,33 @@ def test_genes_that_no_training_cell_expresses_are_counted(
     (told,) = re.findall(r"(\d+) of (\d+) genes are expressed in no training cell", caplog.text)
     assert told == (str(store.n_genes - len(seen)), str(store.n_genes))
     assert len(seen) < store.n_genes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainable", ["lora", "frozen_tables"])
+def test_a_stopped_adaptation_goes_on_to_the_same_weights(
+    tiny_atlas, pretrained, finetuning, tiny_execution, tmp_path, monkeypatch, trainable
+):
+    def adapted(folder):
+        return finetune_expression(
+            *(pretrained, tiny_atlas.store, tiny_atlas.split),
+            finetuning.model_copy(update={"epochs": 3, "trainable": trainable}),
+            tiny_execution.model_copy(update={"checkpoint_updates": 1}),
+            n_bins=10,
+            seed=0,
+            folder=tmp_path / folder,
+        ).network.state_dict()
+
+    whole, update, calls = adapted("whole"), loop.update, []
+
+    def stopped_in_the_third(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return update(*arguments, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(loop, "update", stopped_in_the_third)
+        adapted("stopped")
+    again = adapted("stopped")
+    assert all(torch.equal(value, again[name]) for name, value in whole.items())
