@@ -12,7 +12,8 @@ from epifoundation.align.cellranger_arc import run_cellranger_arc
 from epifoundation.align.layout import OUTS
 from epifoundation.errors import AlignError, ToolError
 
-STAND_IN = """#!{python}
+# What the program checks of how it is called; `lanes` is how many each library has.
+CALLED = """#!{python}
 import csv, os, re, sys
 from pathlib import Path
 if {licence!r} and {licence!r} != "later":
@@ -28,19 +29,24 @@ assert re.fullmatch("[A-Za-z0-9_-]{{1,64}}", options["--id"])
 assert (Path(options["--reference"]) / "reference.json").is_file()
 assert (options["--localcores"], options["--localmem"]) == ("3", "64")
 with open(options["--libraries"], newline="") as handle:
-    rows = list(csv.DictReader(handle))
-assert list(rows[0]) == ["fastqs", "sample", "library_type"]
-assert sorted(row["library_type"] for row in rows) == ["Chromatin Accessibility", "Gene Expression"]
-for row in rows:
-    folder = Path(row["fastqs"])
+    libraries = list(csv.DictReader(handle))
+assert list(libraries[0]) == ["fastqs", "sample", "library_type"]
+kinds = sorted(library["library_type"] for library in libraries)
+assert kinds == ["Chromatin Accessibility", "Gene Expression"]
+for library in libraries:
+    folder = Path(library["fastqs"])
     assert folder.is_absolute()
-    reads = "R1 R2" if row["library_type"] == "Gene Expression" else "R1 R2 R3"
+    reads = "R1 R2" if library["library_type"] == "Gene Expression" else "R1 R2 R3"
     expected = [
-        f"{{row['sample']}}_S1_L{{lane:03d}}_{{read}}_001.fastq.gz"
-        for lane in (1, 2) for read in reads.split()
+        f"{{library['sample']}}_S1_L{{lane:03d}}_{{read}}_001.fastq.gz"
+        for lane in range(1, {lanes}[library["library_type"]] + 1) for read in reads.split()
     ]
     assert sorted(p.name for p in folder.iterdir()) == sorted(expected)
     assert all(p.resolve().is_file() for p in folder.iterdir())
+"""
+STAND_IN = (
+    CALLED
+    + """
 print("Running preflight checks", flush=True)
 if {licence!r} == "later":
     sys.exit("[error] The license of this installation has ended")
@@ -66,6 +72,7 @@ for name in {files}:
 (outs / "atac_possorted_bam.bam").write_text("large")
 (outs / "summary.csv").write_text("Sample ID,Pipeline version\\nx,cellranger-arc-{version}\\n")
 """
+)
 
 
 @pytest.fixture
@@ -98,6 +105,7 @@ def run(tmp_path: Path):
         program = tmp_path / "cellranger-arc"
         behaviour = {"fails": fails, "killed": killed, "licence": licence, "files": files}
         behaviour["empty"] = empty
+        behaviour["lanes"] = {"Gene Expression": 2, "Chromatin Accessibility": 2}
         text = STAND_IN.format(python=sys.executable, version=version, **behaviour)
         program.write_text(text)
         program.chmod(0o755)
@@ -198,23 +206,18 @@ def test_missing_program(tmp_path: Path) -> None:
         )
 
 
-BY_THE_OPEN_ENGINE = """#!{python}
-import csv, sys
-from pathlib import Path
+BY_THE_OPEN_ENGINE = (
+    CALLED
+    + """
 import pandas as pd
 from epifoundation.align.open_engine import align_open
 from epifoundation.config import AlignConfig
-if sys.argv[1:] == ["--version"]:
-    print("cellranger-arc cellranger-arc-2.0.1")
-    sys.exit()
-options = dict(word.split("=", 1) for word in sys.argv[2:-1])
 rows = []
-with open(options["--libraries"], newline="") as handle:
-    for library in csv.DictReader(handle):
-        kind = "gex" if library["library_type"] == "Gene Expression" else "atac"
-        for path in sorted(Path(library["fastqs"]).iterdir()):
-            _, _, lane, read, _ = path.name.split("_")
-            rows.append((str(path), kind, lane, read))
+for library in libraries:
+    kind = "gex" if library["library_type"] == "Gene Expression" else "atac"
+    for path in sorted(Path(library["fastqs"]).iterdir()):
+        _, _, lane, read, _ = path.name.split("_")
+        rows.append((str(path), kind, lane, read))
 outs = Path(options["--id"], "outs")
 align_open(
     pd.DataFrame(rows, columns=["file", "library", "lane", "read"]),
@@ -236,6 +239,7 @@ summary["Pipeline version"] = "cellranger-arc-2.0.1"
 summary.to_csv(outs / "summary.csv", index=False)
 (outs / "web_summary.html").write_text("shown")
 """
+)
 
 
 def test_what_the_stand_in_aligns_is_kept_as_later_steps_read_it(
@@ -243,18 +247,29 @@ def test_what_the_stand_in_aligns_is_kept_as_later_steps_read_it(
 ) -> None:
     program = tmp_path / "cellranger-arc"
     lists = {"gex": str(library.whitelist_gex), "atac": str(library.whitelist_atac)}
-    program.write_text(BY_THE_OPEN_ENGINE.format(python=sys.executable, **lists))
+    n_lanes = library.manifest.groupby("library")["lane"].nunique()
+    lanes = {
+        "Gene Expression": int(n_lanes["gex"]),
+        "Chromatin Accessibility": int(n_lanes["atac"]),
+    }
+    called = {"version": "2.0.1", "licence": "", "lanes": lanes}
+    program.write_text(BY_THE_OPEN_ENGINE.format(python=sys.executable, **called, **lists))
     program.chmod(0o755)
+    arc = tmp_path / "arc"  # the indexes, as 10x's reference holds its own
+    arc.mkdir()
+    (arc / "reference.json").touch()
+    for index in ("star", "bwa"):
+        (arc / index).symlink_to(reference.folder / index)
     outs = tmp_path / "sample" / "outs"
     run_cellranger_arc(
         library.manifest,
         library.folder,
         outs,
         sample="toy",
-        reference=reference.folder,
+        reference=arc,
         program=str(program),
-        threads=2,
-        memory_gib=4,
+        threads=3,
+        memory_gib=64,
     )
     assert sorted(path.name for path in outs.iterdir()) == sorted(OUTS)
     cells = sc.read_10x_h5(outs / "filtered_feature_bc_matrix.h5")
