@@ -74,7 +74,7 @@ def test_utilisation_is_of_what_all_devices_could_do(monkeypatch, name, expected
 
 
 def test_the_wait_for_cells_is_told_by_step_and_at_the_end(run_of, tmp_path, monkeypatch, caplog):
-    """One or two minibatches an update that take a fortieth of a second each, read as they are needed."""
+    """One or two minibatches an update, read as they are needed, a fortieth of a second each."""
     real = CellDataset.read
 
     def slow(self, rows, epoch=0):
