@@ -62,6 +62,15 @@ def made(results, run):
     return results
 
 
+@pytest.fixture
+def planted(made, tmp_path):
+    """The folder, to plant a leak in: it is laid back as it was, with its times."""
+    kept = shutil.copytree(made, tmp_path / "kept")
+    yield made
+    shutil.rmtree(made)
+    shutil.copytree(kept, made)
+
+
 def parts(results, protocol):
     table = pd.read_csv(results / SPLIT.format(protocol), sep="\t")
     table["sample"] = table["cell"].str.partition("#")[0]
@@ -92,8 +101,8 @@ def test_no_label_is_needed_or_taken_without_labels(made):
     assert refused["failed"].str.contains("label_free: scanvi learns from labels").all()
 
 
-def test_a_planted_sample_on_both_sides_stops_the_run(made, run):
-    path = made / SPLIT.format("sample_held_out")
+def test_a_planted_sample_on_both_sides_stops_the_run(planted, run):
+    path = planted / SPLIT.format("sample_held_out")
     table = pd.read_csv(path, sep="\t")
     table.loc[table.index[table["split"] == "test"][0], "split"] = "train"
     table.to_csv(path, sep="\t", index=False)
@@ -103,14 +112,14 @@ def test_a_planted_sample_on_both_sides_stops_the_run(made, run):
     assert "Traceback" not in finished.output
 
 
-def test_a_planted_test_cell_in_pretraining_stops_the_run(made, run):
-    _, table = parts(made, "few_shot_10")
-    planted = table[table["split"] == "test"].iloc[0]
-    path = made / PRETRAINED / LEARNED_FILE
-    row = {"cell": planted["cell"], "sample": planted["sample"], "donor": ""}
+def test_a_planted_test_cell_in_pretraining_stops_the_run(planted, run):
+    _, table = parts(planted, "few_shot_10")
+    leaked = table[table["split"] == "test"].iloc[0]
+    path = planted / PRETRAINED / LEARNED_FILE
+    row = {"cell": leaked["cell"], "sample": leaked["sample"], "donor": ""}
     pd.concat([pd.read_parquet(path), pd.DataFrame([row])]).to_parquet(path)
-    shutil.rmtree(made / MODEL.format("few_shot_10"))
+    shutil.rmtree(planted / MODEL.format("few_shot_10"))
     finished = run(MODEL.format("few_shot_10"))
     assert finished.code != 0
-    assert f"few_shot_10 tests: 1 of 160 (first: {planted['cell']})" in finished.output
+    assert f"few_shot_10 tests: 1 of 160 (first: {leaked['cell']})" in finished.output
     assert "Traceback" not in finished.output
