@@ -24,6 +24,7 @@ from torch.multiprocessing.spawn import (
 )
 
 from epifoundation.errors import EpiFoundationError, ModelError
+from epifoundation.jobs import join_log, log_file
 from epifoundation.training.distributed import World, join
 from epifoundation.training.run import Run, Trained
 from epifoundation.training.signals import end, heard, interrupts_ignored
@@ -44,7 +45,7 @@ def spawn(task: Task, run: Run, devices: list[torch.device]) -> Trained:
         folder = Path(name)
         with (folder / RUN).open("wb") as handle:
             _Parcel(handle).dump((task, run))
-        arguments = (folder, devices, torch.get_num_threads(), _log_file())
+        arguments = (folder, devices, torch.get_num_threads(), log_file())
         processes: list[int] = []
         asked: list[int] = []
 
@@ -113,12 +114,8 @@ def _work(
     rank: int, folder: Path, devices: list[torch.device], n_threads: int, log: str | None
 ) -> None:
     torch.set_num_threads(max(1, n_threads // len(devices)))
-    if rank == 0 and log is not None:
-        logging.basicConfig(
-            filename=log,
-            level=logging.INFO,
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        )
+    if rank == 0:
+        join_log(log)
     with (folder / RUN).open("rb") as handle:
         task, run = pickle.load(handle)
     try:
@@ -136,12 +133,6 @@ def _work(
 def _refuse(folder: Path) -> None:
     for path in sorted(folder.glob(f"{REFUSAL}-*")):
         raise ModelError(path.read_text())
-
-
-def _log_file() -> str | None:
-    handlers = logging.getLogger().handlers
-    files = [handler for handler in handlers if isinstance(handler, logging.FileHandler)]
-    return files[0].baseFilename if files else None
 
 
 class _Parcel(pickle.Pickler):
