@@ -46,6 +46,13 @@ def split_of(store: TokenStore, split: pd.DataFrame) -> npt.NDArray[np.object_]:
     return parts.to_numpy(dtype=object)
 
 
+def labelled_test_cells(store: TokenStore, split: pd.DataFrame) -> pd.DataFrame:
+    """Return the test cells that have a type, numbered from 0."""
+    cells = store.cells[split_of(store, split) == "test"]
+    labelled: pd.DataFrame = cells[~cells["cell_type"].isin(NO_TYPE)].reset_index(drop=True)
+    return labelled
+
+
 def integration_cells(
     store: TokenStore, split: pd.DataFrame, protocol: str, liger_python: str
 ) -> IntegrationCells:

@@ -19,7 +19,7 @@ from epifoundation.evaluation.depth import depth_r2, open_peaks, terciles
 from epifoundation.evaluation.embedded import LISI_NEIGHBORS
 from epifoundation.evaluation.expression import EXPRESSION_METRICS, expression_metrics
 from epifoundation.evaluation.expression_variants import EXPRESSION_VARIANTS, Beside
-from epifoundation.evaluation.inputs import LABELS_OF_TEST_CELLS, split_of
+from epifoundation.evaluation.inputs import LABELS_OF_TEST_CELLS, labelled_test_cells, split_of
 from epifoundation.evaluation.integration import INTEGRATION_METRICS, integration_metrics
 from epifoundation.evaluation.integration_variants import VARIANT_METRICS
 from epifoundation.evaluation.resampling import (
@@ -91,7 +91,7 @@ def score_integration(
     threads: int = 1,
 ) -> pd.DataFrame:
     """Score embeddings by method; ablated variants go to task `ablation`, beside the full model."""
-    test = _labelled_test_cells(store, split)
+    test = labelled_test_cells(store, split)
     subject = _of_cells(subject, test, store, split)
     depth = open_peaks(store, store.rows_of(test["cell"]))
     tables: list[pd.DataFrame] = []
@@ -123,7 +123,7 @@ def score_annotation(
     store: TokenStore, split: pd.DataFrame, files: Mapping[str, str], subject: Subject
 ) -> Scored:
     """Score annotations by method, in all and by depth; ablations beside the full model."""
-    test = _labelled_test_cells(store, split)
+    test = labelled_test_cells(store, split)
     subject = _of_cells(subject, test, store, split)
     truth = test.set_index("cell")["cell_type"]
     thirds = list(terciles(open_peaks(store, store.rows_of(test["cell"]))))
@@ -297,12 +297,6 @@ def _resampled_rows(one: Subject, drawn: Mapping[str, Resampled]) -> pd.DataFram
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
     columns = ["method", "metric", "drawn", "resample", "value"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-
-
-def _labelled_test_cells(store: TokenStore, split: pd.DataFrame) -> pd.DataFrame:
-    cells = store.cells[split_of(store, split) == "test"]
-    labelled: pd.DataFrame = cells[~cells["cell_type"].isin(NO_TYPE)].reset_index(drop=True)
-    return labelled
 
 
 def _protein_coding(genes: pd.DataFrame) -> tuple[pd.DataFrame, str]:

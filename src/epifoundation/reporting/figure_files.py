@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from epifoundation.contracts import NO_TYPE, SPLIT
+from epifoundation.contracts import SPLIT
 from epifoundation.data.store import TokenStore, expression_levels
 from epifoundation.errors import EvaluationError
-from epifoundation.evaluation.inputs import split_of
+from epifoundation.evaluation.inputs import labelled_test_cells, split_of
 from epifoundation.evaluation.results import read_embedding, read_expression, read_predictions
 from epifoundation.reporting.figures import (
     Panel,
@@ -99,7 +99,7 @@ def write_confusion_figure(
     """Write which types EpiFoundation takes for which, a panel per data set."""
     panels = []
     for dataset, where, split, path in zip(datasets, stores, splits, predictions, strict=True):
-        test = _labelled_test_cells(where, split)
+        test = labelled_test_cells(TokenStore.open(where), SPLIT.read(split))
         table = read_predictions(path, test["cell"]) if len(test) else NO_LABELLED_CELL
         panels.append(
             text_panel(f"{dataset}: {table}")
@@ -123,7 +123,7 @@ def write_calibration_figure(
     """
     read, truths = {}, {}
     for place, dataset in enumerate(datasets):
-        test = _labelled_test_cells(stores[place], splits[place])
+        test = labelled_test_cells(TokenStore.open(stores[place]), SPLIT.read(splits[place]))
         paths = predictions[place * len(methods) : (place + 1) * len(methods)]
         if len(test):
             truths[dataset] = test["cell_type"]
@@ -173,10 +173,3 @@ def write_genes_figure(
         title = f"{dataset}, EpiFoundation, {len(rows):,} test cells"
         panels.append(genes_panel(target[:, columns].toarray().astype(float), levels, own, title))
     write_figure(panels, outputs["pdf"], outputs["png"])
-
-
-def _labelled_test_cells(where: str, split: str) -> pd.DataFrame:
-    store = TokenStore.open(where)
-    cells = store.cells[split_of(store, SPLIT.read(split)) == "test"]
-    labelled: pd.DataFrame = cells[~cells["cell_type"].isin(NO_TYPE)].reset_index(drop=True)
-    return labelled
