@@ -4,16 +4,19 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from epifoundation.evaluation.annotation import ANNOTATION_METRICS
 from epifoundation.evaluation.baselines import ANNOTATION, EXPRESSION, INTEGRATION
 from epifoundation.evaluation.baselines.cells import Annotator, Embedder, Predictor
+from epifoundation.evaluation.expression import EXPRESSION_METRICS
+from epifoundation.evaluation.integration import INTEGRATION_METRICS
 from epifoundation.evaluation.score import Score, Subject, metric_rows
 from epifoundation.evaluation.scoring import of_method, subject_of
 
 # Those of Tables 1 to 4, which would otherwise stay blank.
 METRICS_OF = {
-    "integration": ("iso", "nmi", "casw", "clisi", "basw", "gc"),
-    "annotation": ("accuracy", "macro_f1", "micro_f1", "roc_auc"),
-    "expression": ("mse", "spearman", "pearson"),
+    "integration": INTEGRATION_METRICS,
+    "annotation": ANNOTATION_METRICS,
+    "expression": EXPRESSION_METRICS,
 }
 KNOWN: Mapping[str, Mapping[str, Embedder | Annotator | Predictor]] = {
     "integration": INTEGRATION,

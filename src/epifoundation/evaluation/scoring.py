@@ -182,12 +182,12 @@ def score_expression(
     resampled: list[pd.DataFrame] = []
     for method, path in files.items():
         levels = read_expression(path, test["cell"], genes["gene_name"])
-        one = of_method(subject, method, EXPRESSION.get(method))
+        known = EXPRESSION.get(method)
+        one = of_method(subject, method, known)
         if isinstance(levels, str):
             names = (*EXPRESSION_METRICS, *EXPRESSION_VARIANTS)
             scores = dict.fromkeys(names, Score.undefined(levels))
         else:
-            known = EXPRESSION.get(method)
             predicts_log = known is not None and known.scale == "log"
             scores = expression_metrics(target, levels, replace(beside, predicts_log=predicts_log))
             if not np.isnan(scores["mse"].value):

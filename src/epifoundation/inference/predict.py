@@ -67,11 +67,11 @@ def predict_expression(
 ) -> Values:
     """Return the predicted level of every gene of the vocabulary, (n, n_genes)."""
     _check_head(model, "expression")
-    genes = torch.arange(N_SPECIAL, N_SPECIAL + model.vocabulary.n_genes)
     device = next(model.network.parameters()).device
+    genes = torch.arange(N_SPECIAL, N_SPECIAL + model.vocabulary.n_genes, device=device)
 
     def levels(z: Tensor) -> Tensor:
-        return model.network.every_expression_level(z, genes.to(device))
+        return model.network.every_expression_level(z, genes)
 
     return _per_cell(model, store, rows, levels, crops, seed)
 
