@@ -71,13 +71,11 @@ def _gene_starts() -> list[int]:
 
 def make_reads(folder: Path) -> None:
     """Write the reads of both libraries, their manifest and what was planted."""
-    from epifoundation.simulate import reads
     from epifoundation.simulate.archive import draw_whitelist
     from epifoundation.simulate.genome import Genome, Transcripts
     from epifoundation.simulate.molecules import CDNA_BP, Cdna, Fragments
     from epifoundation.simulate.reads import Barcodes, atac_blocks, gex_blocks
 
-    reads.SECOND_ERRORS = 0.0
     rng = np.random.default_rng(1)
     genome = Genome(*_genome())
     barcodes = draw_whitelist(N_CELLS + N_EMPTY, rng)
@@ -91,7 +89,8 @@ def make_reads(folder: Path) -> None:
     within = 20 + (rng.random(row.size) * (np.array(list(SIZES.values()))[chrom] - 740)).astype(int)
     start = np.array(list(genome.starts.values()))[chrom] + within
     fragments = Fragments(row, start, start + length)
-    _write(folder, "atac", atac_blocks(fragments, barcodes, "spacer_reverse", genome, rng))
+    blocks = atac_blocks(fragments, barcodes, "spacer_reverse", genome, rng, second_errors=0)
+    _write(folder, "atac", blocks)
     names = np.array([f"{b.tobytes().decode()}-1" for b in barcodes.gex])
     planted = {"chrom": np.array(list(SIZES))[chrom], "start": within, "end": within + length}
     pd.DataFrame(planted | {"barcode": names[row]}).drop_duplicates().to_parquet(
@@ -111,7 +110,7 @@ def make_reads(folder: Path) -> None:
     begin = (rng.random(row.size) * (lengths[unspliced, gene] - CDNA_BP)).astype(int)
     umi = rng.integers(4**12, size=row.size)
     cdna = Cdna(row, umi, starts[unspliced, gene] + begin)
-    _write(folder, "gex", gex_blocks(cdna, barcodes, transcripts, rng))
+    _write(folder, "gex", gex_blocks(cdna, barcodes, transcripts, rng, second_errors=0))
     molecules = pd.DataFrame({"barcode": names[row], "gene": gene, "umi": umi}).drop_duplicates()
     counts = molecules.groupby(["barcode", "gene"]).size().rename("n").reset_index()
     counts.to_parquet(folder / "umis.parquet")

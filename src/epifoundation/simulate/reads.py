@@ -43,15 +43,20 @@ def atac_blocks(
     layout: str,
     genome: Genome,
     rng: np.random.Generator,
+    *,
+    second_errors: float = SECOND_ERRORS,
 ) -> Iterator[Block]:
-    """Yield R1, R2 (the barcode read) and R3 of all fragments, duplicates included, shuffled."""
+    """Yield R1, R2 (the barcode read) and R3 of all fragments, duplicates included, shuffled.
+
+    Of barcodes with a wrong base the share `second_errors` has a second one.
+    """
     windows = sliding_window_view(genome.letters, ATAC_BP)
     for rows in _read_order(len(fragments.start), rng):
         left = windows[fragments.start[rows] - TN5_FORWARD]
         right = reverse_complement(windows[fragments.end[rows] + TN5_REVERSE - ATAC_BP])
         swap = rng.random(len(rows))[:, None] < 0.5
         first, second = np.where(swap, right, left), np.where(swap, left, right)
-        barcode, quality = _misread(barcodes.atac[fragments.barcode[rows]], rng)
+        barcode, quality = _misread(barcodes.atac[fragments.barcode[rows]], second_errors, rng)
         yield {
             "R1": _with_errors(first, rng),
             "R2": _laid_out(barcode, quality, layout),
@@ -60,13 +65,21 @@ def atac_blocks(
 
 
 def gex_blocks(
-    cdna: Cdna, barcodes: Barcodes, transcripts: Transcripts, rng: np.random.Generator
+    cdna: Cdna,
+    barcodes: Barcodes,
+    transcripts: Transcripts,
+    rng: np.random.Generator,
+    *,
+    second_errors: float = SECOND_ERRORS,
 ) -> Iterator[Block]:
-    """Yield R1 (barcode and UMI) and R2 (cDNA, sense) of all molecules, shuffled."""
+    """Yield R1 (barcode and UMI) and R2 (cDNA, sense) of all molecules, shuffled.
+
+    `second_errors` as in `atac_blocks`.
+    """
     windows = sliding_window_view(transcripts.letters, CDNA_BP)
     for rows in _read_order(len(cdna.start), rng):
         umi = LETTERS[cdna.umi[rows][:, None] >> 2 * np.arange(UMI_BP) & 3]
-        barcode, quality = _misread(barcodes.gex[cdna.barcode[rows]], rng)
+        barcode, quality = _misread(barcodes.gex[cdna.barcode[rows]], second_errors, rng)
         yield {
             "R1": (
                 np.hstack([barcode, umi]),
@@ -92,11 +105,13 @@ def _with_errors(letters: np.ndarray, rng: np.random.Generator) -> tuple[np.ndar
     return letters, quality
 
 
-def _misread(barcode: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _misread(
+    barcode: np.ndarray, second_errors: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Return barcodes with their planted reading errors, and qualities."""
     quality = np.full(barcode.shape, GOOD, np.uint8)
     once = np.flatnonzero(rng.random(len(barcode)) < BARCODE_ERRORS)
-    for row in (once, once[rng.random(len(once)) < SECOND_ERRORS]):
+    for row in (once, once[rng.random(len(once)) < second_errors]):
         wrong = row * BARCODE_BP + rng.integers(BARCODE_BP, size=len(row))
         _substitute(barcode, quality, wrong, rng)
         no_call = wrong[rng.random(len(wrong)) < NO_CALL_SHARE]
